@@ -1,0 +1,101 @@
+//! One job on the agenda: which of its slots are due (S4, S6).
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::event::Record;
+use crate::config::Job;
+
+/// Without coalesce, at most so many late slots run (S6).
+const CATCH_UP: usize = 100;
+
+/// A job, and how far its schedule has been dealt with.
+#[derive(Debug)]
+pub struct Entry {
+    /// The job.
+    pub job: Arc<Job>,
+    /// Every slot up to here has been dealt with: none runs twice (S12).
+    done: DateTime<Utc>,
+    /// The next slot; `None` after the last.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// What is to be done with a slot that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// It runs.
+    Run {
+        /// The slot.
+        slot: DateTime<Utc>,
+        /// How many it stands for, itself included.
+        stands_for: u32,
+    },
+    /// It came too late.
+    Missed {
+        /// The slot.
+        slot: DateTime<Utc>,
+        /// How many it stands for, itself included.
+        stands_for: u32,
+    },
+}
+
+impl Entry {
+    /// A job whose schedule begins after `now`.
+    pub fn new(job: Arc<Job>, now: DateTime<Utc>) -> Self {
+        let next = job.trigger.next_after(now);
+        Self { job, done: now, next }
+    }
+
+    /// The same job under a new definition. With the same trigger the schedule goes on; another
+    /// trigger begins now.
+    pub fn changed_to(self, job: Arc<Job>, now: DateTime<Utc>) -> Self {
+        if self.job.trigger == job.trigger { Self { job, ..self } } else { Self::new(job, now) }
+    }
+
+    /// Takes every slot that is due at `now`; each slot is taken once.
+    pub fn take_due(&mut self, now: DateTime<Utc>) -> Vec<Due> {
+        let trigger = &self.job.trigger;
+        let Some(latest) = trigger.latest_between(self.done, now) else {
+            self.next = trigger.next_after(self.done.max(now));
+            return Vec::new();
+        };
+        let limits = &self.job.limits;
+        let grace = TimeDelta::from_std(limits.misfire_grace).unwrap_or(TimeDelta::MAX);
+        let count = |from, to| trigger.count_between(from, to, Record::MOST);
+        // A slot is still good at exactly its grace; the millisecond is the finest unit there is.
+        let expired = now
+            .checked_sub_signed(grace)
+            .and_then(|at| at.checked_sub_signed(TimeDelta::milliseconds(1)))
+            .unwrap_or(DateTime::<Utc>::MIN_UTC)
+            .max(self.done);
+        let mut due = Vec::new();
+        if limits.coalesce || latest <= expired {
+            let (slot, stands_for) = (latest, count(self.done, latest));
+            due.push(if latest <= expired {
+                Due::Missed { slot, stands_for }
+            } else {
+                Due::Run { slot, stands_for }
+            });
+        } else {
+            if let Some(slot) = trigger.latest_between(self.done, expired) {
+                due.push(Due::Missed { slot, stands_for: count(self.done, slot) });
+            }
+            let mut at = expired;
+            let most = due.len() + CATCH_UP;
+            while let Some(slot) = trigger.next_after(at)
+                && slot <= latest
+            {
+                if due.len() == most {
+                    due.push(Due::Missed { slot: latest, stands_for: count(at, latest) });
+                    break;
+                }
+                due.push(Due::Run { slot, stands_for: 1 });
+                at = slot;
+            }
+        }
+        self.done = latest;
+        self.next = trigger.next_after(latest.max(now));
+        due
+    }
+}

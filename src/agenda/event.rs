@@ -1,0 +1,185 @@
+//! What goes into the agenda and what comes out of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::{Job, duration};
+use crate::report::{Outcome, Report};
+
+/// The number of a run, from 1, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub u64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What can happen. The enum is closed: nothing else changes the agenda.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed.
+    Due,
+    /// The pool answers for a run.
+    Finished {
+        /// Which.
+        run: RunId,
+        /// How its attempt ended.
+        ended: Ended,
+    },
+    /// A new jobs.toml is good; these are its jobs (S14).
+    Reloaded(Vec<Arc<Job>>),
+    /// The daemon was told to end (S15).
+    Stopping,
+    /// The wall clock stepped by so much against the monotonic one (S12).
+    ClockStepped(TimeDelta),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// It ran.
+    Done {
+        /// With this outcome.
+        outcome: Outcome,
+        /// For this reason.
+        reason: Option<String>,
+        /// Whether a later attempt may succeed (S9).
+        retry: bool,
+        /// What it found.
+        report: Option<Box<Report>>,
+    },
+    /// It waited in the pool's queue for longer than its misfire grace (S8).
+    Expired {
+        /// So long.
+        waited: Duration,
+    },
+    /// The pool was closed before it started.
+    NotStarted,
+}
+
+/// What has to be done.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Give this to the pool; it has a place.
+    Start(Order),
+    /// A slot has ended, run or not; write it down (S13).
+    Record(Record),
+    /// An attempt failed and another follows (S9).
+    WillRetry {
+        /// Of this run.
+        run: RunId,
+        /// After so long.
+        wait: Duration,
+        /// Why it failed.
+        reason: Option<String>,
+    },
+    /// The jobs were swapped.
+    Reloaded(Diff),
+}
+
+/// One attempt of a run, for the pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The run.
+    pub run: RunId,
+    /// Its job, as it was when the slot was due.
+    pub job: Arc<Job>,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// What became of a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The job.
+    pub job: Arc<Job>,
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// The run, where there was one.
+    pub run: Option<RunId>,
+    /// How many slots this one stands for, itself included (S6); counted up to
+    /// [`Record::MOST`], which means so many or more.
+    pub stands_for: u32,
+    /// How it ended.
+    pub end: SlotEnd,
+}
+
+impl Record {
+    /// How far slots are counted; misses are never enumerated (S4).
+    pub const MOST: u32 = 1000;
+}
+
+/// How a slot ended. `Display` is the reason in words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SlotEnd {
+    /// It ran.
+    Ran {
+        /// With this outcome.
+        outcome: Outcome,
+        /// In so many attempts.
+        attempts: u32,
+        /// For this reason.
+        reason: Option<String>,
+        /// What it found.
+        report: Option<Box<Report>>,
+    },
+    /// It was seen too late (S6).
+    Missed {
+        /// So late.
+        late: Duration,
+    },
+    /// It waited too long for a free worker (S8).
+    Expired {
+        /// So long.
+        waited: Duration,
+    },
+    /// Enough runs of its job were active (S7).
+    Skipped {
+        /// The oldest of them.
+        by: RunId,
+        /// How long that one has been active.
+        age: Duration,
+    },
+    /// Its job was removed from jobs.toml before it started (S14).
+    Reload,
+    /// The daemon ended before it started (S15).
+    Shutdown,
+}
+
+impl fmt::Display for SlotEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ran { outcome, .. } => f.write_str(outcome.word()),
+            Self::Missed { late } => {
+                write!(f, "missed: seen {} late, more than misfire_grace", duration::format(*late))
+            }
+            Self::Expired { waited } => write!(f, "missed (queued {} s)", waited.as_secs()),
+            Self::Skipped { by, age } => {
+                let age = duration::format(*age);
+                write!(f, "skipped: run {by} has been active for {age}")
+            }
+            Self::Reload => f.write_str("skipped: its job was removed from jobs.toml"),
+            Self::Shutdown => f.write_str("skipped: the daemon was stopping"),
+        }
+    }
+}
+
+/// What a reload changed, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// New jobs.
+    pub added: Vec<Arc<str>>,
+    /// Jobs whose definition changed.
+    pub changed: Vec<Arc<str>>,
+    /// Jobs that are gone.
+    pub removed: Vec<Arc<str>>,
+    /// Jobs that are as before.
+    pub unchanged: Vec<Arc<str>>,
+}

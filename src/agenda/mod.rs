@@ -1,0 +1,353 @@
+//! The whole scheduling brain as a pure state machine: an event at an instant goes in, actions come
+//! out (S6 to S9, S11 to S15). It has no clock, no thread, no store and no log.
+
+mod entry;
+mod event;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::Job;
+use entry::{Due, Entry};
+pub use event::{Action, Diff, Ended, Event, Order, Record, RunId, SlotEnd};
+
+/// A step back of the wall clock by more than this is a correction: the schedule goes on from the
+/// new time (S12).
+const CORRECTION: TimeDelta = TimeDelta::hours(3);
+
+/// Everything that the scheduler knows. Its owner needs no lock.
+#[derive(Debug)]
+pub struct Agenda {
+    jobs: BTreeMap<Arc<str>, Entry>,
+    runs: BTreeMap<RunId, Run>,
+    /// The runs of each job that has any, the oldest first (S7).
+    active: BTreeMap<Arc<str>, BTreeSet<RunId>>,
+    timers: BTreeSet<(DateTime<Utc>, Timer)>,
+    /// Runs that are ready and wait for a place in the pool, the oldest first. It is bounded by
+    /// the sum of all `max_instances`.
+    queue: VecDeque<RunId>,
+    /// Places that are left in the pool, its queue included (S8).
+    places: usize,
+    last_run: u64,
+    stopping: bool,
+    random: fastrand::Rng,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The next slot of a job.
+    Slot(Arc<str>),
+    /// A run whose jitter or backoff is over.
+    Ready(RunId),
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+struct Run {
+    job: Arc<Job>,
+    slot: DateTime<Utc>,
+    stands_for: u32,
+    begun: DateTime<Utc>,
+    attempt: u32,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waits for its jitter, its backoff, or a place in the pool.
+    Waiting,
+    /// Is with the pool.
+    Started,
+}
+
+impl Agenda {
+    /// An agenda whose schedule begins after `now`. The pool takes `places` runs at once, those in
+    /// its queue included; `seed` feeds the jitter.
+    #[must_use]
+    pub fn new(jobs: Vec<Arc<Job>>, places: usize, now: DateTime<Utc>, seed: u64) -> Self {
+        let mut agenda = Self {
+            jobs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            active: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            queue: VecDeque::new(),
+            places,
+            last_run: 0,
+            stopping: false,
+            random: fastrand::Rng::with_seed(seed),
+        };
+        for job in jobs {
+            agenda.add(Entry::new(job, now));
+        }
+        agenda
+    }
+
+    /// When the next timer is due; `None` while there is none.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<DateTime<Utc>> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The next slot of each job that has one.
+    pub fn next_slots(&self) -> impl Iterator<Item = (&Arc<Job>, DateTime<Utc>)> {
+        self.jobs.values().filter_map(|entry| Some((&entry.job, entry.next?)))
+    }
+
+    /// Whether no run is with the pool.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.runs.values().all(|run| run.phase == Phase::Waiting)
+    }
+
+    /// The runs that are with the pool, with the name of their job.
+    pub fn started(&self) -> impl Iterator<Item = (RunId, &Arc<str>)> {
+        let started = self.runs.iter().filter(|(_, run)| run.phase == Phase::Started);
+        started.map(|(id, run)| (*id, &run.job.name))
+    }
+
+    /// Takes an event that happened at `now`; gives what has to be done, in this order.
+    pub fn handle(&mut self, now: DateTime<Utc>, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Due => self.due(now, &mut actions),
+            Event::Finished { run, ended } => self.finished(now, run, ended, &mut actions),
+            Event::Reloaded(jobs) => self.reload(now, jobs, &mut actions),
+            Event::Stopping => self.stop(&mut actions),
+            Event::ClockStepped(by) => self.step(now, by),
+        }
+        self.dispatch(&mut actions);
+        actions
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let name = Arc::clone(&entry.job.name);
+        if let Some(next) = entry.next {
+            self.timers.insert((next, Timer::Slot(Arc::clone(&name))));
+        }
+        self.jobs.insert(name, entry);
+    }
+
+    fn remove(&mut self, name: &Arc<str>) -> Option<Entry> {
+        let entry = self.jobs.remove(name)?;
+        if let Some(next) = entry.next {
+            self.timers.remove(&(next, Timer::Slot(Arc::clone(name))));
+        }
+        Some(entry)
+    }
+
+    fn due(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+            && let Some((_, timer)) = self.timers.pop_first()
+        {
+            match timer {
+                Timer::Ready(run) => self.queue.push_back(run),
+                Timer::Slot(name) => {
+                    let Some(entry) = self.jobs.get_mut(&name) else { continue };
+                    let due = entry.take_due(now);
+                    if let Some(next) = entry.next {
+                        self.timers.insert((next, Timer::Slot(name)));
+                    }
+                    let job = Arc::clone(&entry.job);
+                    for slot in due {
+                        self.begin(now, &job, slot, actions);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins a run for a due slot, or records why not (S6, S7).
+    fn begin(&mut self, now: DateTime<Utc>, job: &Arc<Job>, due: Due, actions: &mut Vec<Action>) {
+        let record = |slot, stands_for, end| {
+            let job = Arc::clone(job);
+            Action::Record(Record { job, slot, run: None, stands_for, end })
+        };
+        let (slot, stands_for) = match due {
+            Due::Run { slot, stands_for } => (slot, stands_for),
+            Due::Missed { slot, stands_for } => {
+                let late = (now - slot).to_std().unwrap_or_default();
+                actions.push(record(slot, stands_for, SlotEnd::Missed { late }));
+                return;
+            }
+        };
+        let active = self.active.entry(Arc::clone(&job.name)).or_default();
+        if active.len() >= job.limits.max_instances as usize
+            && let Some(by) = active.first().copied()
+        {
+            let begun = self.runs.get(&by).map_or(now, |run| run.begun);
+            let age = (now - begun).to_std().unwrap_or_default();
+            actions.push(record(slot, stands_for, SlotEnd::Skipped { by, age }));
+            return;
+        }
+        self.last_run += 1;
+        let run = RunId(self.last_run);
+        active.insert(run);
+        let job = Arc::clone(job);
+        let jitter = self.part_of(job.limits.jitter);
+        self.runs.insert(
+            run,
+            Run { job, slot, stands_for, begun: now, attempt: 1, phase: Phase::Waiting },
+        );
+        if jitter.is_zero() {
+            self.queue.push_back(run);
+        } else {
+            self.timers.insert((now + jitter, Timer::Ready(run)));
+        }
+    }
+
+    /// Gives the pool as many runs as it has places for.
+    fn dispatch(&mut self, actions: &mut Vec<Action>) {
+        while self.places > 0
+            && let Some(id) = self.queue.pop_front()
+        {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            run.phase = Phase::Started;
+            self.places -= 1;
+            actions.push(Action::Start(Order {
+                run: id,
+                job: Arc::clone(&run.job),
+                slot: run.slot,
+                attempt: run.attempt,
+            }));
+        }
+    }
+
+    fn finished(&mut self, now: DateTime<Utc>, id: RunId, ended: Ended, actions: &mut Vec<Action>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        self.places += 1;
+        let unchanged = self.jobs.get(&run.job.name).is_some_and(|e| Arc::ptr_eq(&e.job, &run.job));
+        let limits = &run.job.limits;
+        let end = match ended {
+            Ended::Done { retry: true, .. }
+                if unchanged && !self.stopping && run.attempt <= limits.retries =>
+            {
+                // Half of the backoff is random, so that what failed together is not tried together.
+                let backoff = backoff(limits.backoff, limits.max_backoff, run.attempt);
+                run.attempt += 1;
+                run.phase = Phase::Waiting;
+                let wait = backoff / 2 + self.part_of(backoff / 2);
+                self.timers.insert((now + wait, Timer::Ready(id)));
+                let Ended::Done { reason, .. } = ended else { return };
+                actions.push(Action::WillRetry { run: id, wait, reason });
+                return;
+            }
+            Ended::Done { outcome, reason, report, .. } => {
+                SlotEnd::Ran { outcome, attempts: run.attempt, reason, report }
+            }
+            Ended::Expired { waited } => SlotEnd::Expired { waited },
+            Ended::NotStarted => SlotEnd::Shutdown,
+        };
+        self.record(id, end, actions);
+    }
+
+    /// Ends a run with its record.
+    fn record(&mut self, id: RunId, end: SlotEnd, actions: &mut Vec<Action>) {
+        if let Some(Run { job, slot, stands_for, .. }) = self.runs.remove(&id) {
+            if let Some(active) = self.active.get_mut(&job.name) {
+                active.remove(&id);
+                if active.is_empty() {
+                    self.active.remove(&job.name);
+                }
+            }
+            actions.push(Action::Record(Record { job, slot, run: Some(id), stands_for, end }));
+        }
+    }
+
+    /// Ends every run that has not started.
+    fn drop_waiting(
+        &mut self,
+        end: &SlotEnd,
+        which: impl Fn(&Run) -> bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let waiting = self.runs.iter().filter(|(_, r)| r.phase == Phase::Waiting && which(r));
+        let ids: Vec<RunId> = waiting.map(|(id, _)| *id).collect();
+        self.queue.retain(|id| !ids.contains(id));
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ready(id) if ids.contains(id)));
+        for id in ids {
+            self.record(id, end.clone(), actions);
+        }
+    }
+
+    /// Swaps the jobs in (S14). Unchanged ones keep all they have; a run that waits goes on under
+    /// the new definition, and is dropped with its reason where the job is gone.
+    fn reload(&mut self, now: DateTime<Utc>, jobs: Vec<Arc<Job>>, actions: &mut Vec<Action>) {
+        let mut diff = Diff::default();
+        let mut old: BTreeMap<Arc<str>, Entry> = BTreeMap::new();
+        let names: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
+        for name in names {
+            if let Some(entry) = self.remove(&name) {
+                old.insert(name, entry);
+            }
+        }
+        for job in jobs {
+            let name = Arc::clone(&job.name);
+            let entry = match old.remove(&name) {
+                None => {
+                    diff.added.push(name);
+                    Entry::new(job, now)
+                }
+                Some(entry) if *entry.job == *job => {
+                    diff.unchanged.push(name);
+                    entry
+                }
+                Some(entry) => {
+                    for run in self.runs.values_mut() {
+                        if run.job.name == name && run.phase == Phase::Waiting {
+                            run.job = Arc::clone(&job);
+                        }
+                    }
+                    diff.changed.push(name);
+                    entry.changed_to(job, now)
+                }
+            };
+            self.add(entry);
+        }
+        diff.removed = old.into_keys().collect();
+        let gone = |run: &Run| diff.removed.contains(&run.job.name);
+        self.drop_waiting(&SlotEnd::Reload, gone, actions);
+        actions.push(Action::Reloaded(diff));
+    }
+
+    /// No new runs; those that wait are recorded, those that run go on (S15).
+    fn stop(&mut self, actions: &mut Vec<Action>) {
+        self.stopping = true;
+        self.drop_waiting(&SlotEnd::Shutdown, |_| true, actions);
+        self.timers.clear();
+    }
+
+    /// The wall clock stepped by `by` and shows `now`. Waits that are lengths of time keep their
+    /// length; slots are instants and keep theirs, except after a correction (S12).
+    fn step(&mut self, now: DateTime<Utc>, by: TimeDelta) {
+        let moved = std::mem::take(&mut self.timers).into_iter().map(|(at, timer)| match timer {
+            Timer::Ready(_) => (at.checked_add_signed(by).unwrap_or(at), timer),
+            Timer::Slot(_) => (at, timer),
+        });
+        self.timers = moved.collect();
+        if by < -CORRECTION {
+            let names: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
+            for name in names {
+                if let Some(entry) = self.remove(&name) {
+                    self.add(Entry::new(entry.job, now));
+                }
+            }
+        }
+    }
+
+    fn part_of(&mut self, time: Duration) -> Duration {
+        if time.is_zero() { time } else { time.mul_f64(self.random.f64()) }
+    }
+}
+
+/// The wait before retry number `attempt`, from 1: it doubles, up to the most.
+fn backoff(first: Duration, most: Duration, attempt: u32) -> Duration {
+    let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(most)
+}

@@ -1,0 +1,92 @@
+//! `recountd check`: validates jobs.toml; per job its trigger in words and the next 5 runs.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::slice;
+
+use super::next::Upcoming;
+use super::{CliError, ConfigFile};
+use crate::clock;
+use crate::config::{Config, duration};
+use crate::stores::redis::Redis;
+use crate::stores::{CONNECT_TIMEOUT, mysql};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Also connect to every server
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Runs shown for each job.
+const SHOWN: usize = 5;
+
+pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
+    let (path, config) = args.config.load()?;
+    let mut out = io::stdout().lock();
+    let now = clock::wall();
+    for job in config.jobs.values() {
+        let description = if job.description.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", job.description)
+        };
+        writeln!(out, "{}{description}", job.name)?;
+        writeln!(out, "  {}", job.trigger)?;
+        writeln!(
+            out,
+            "  MySQL {} -> {} in Redis {}",
+            job.work.mysql.name, job.work.target, job.work.redis.name
+        )?;
+        let mut slots = Upcoming::new(slice::from_ref(job), now).take(SHOWN).peekable();
+        if slots.peek().is_none() {
+            writeln!(out, "  no run lies ahead")?;
+        }
+        for (at, _) in slots {
+            let wait = (at - now).to_std().unwrap_or_default();
+            let wait = duration::format(std::time::Duration::from_secs(wait.as_secs()));
+            writeln!(out, "  {}  in {wait}", at.with_timezone(&job.zone).to_rfc3339())?;
+        }
+        writeln!(out)?;
+    }
+    let reached = !args.connect || connect(&config, &mut out)?;
+    let counted =
+        |count: usize, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
+    writeln!(
+        out,
+        "{} is valid: {}, {}, {}",
+        path.display(),
+        counted(config.jobs.len(), "job"),
+        counted(config.mysql.len(), "MySQL server"),
+        counted(config.redis.len(), "Redis server"),
+    )?;
+    out.flush()?;
+    Ok(if reached { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Connects to every server; true if all let us in.
+fn connect(config: &Config, out: &mut impl Write) -> io::Result<bool> {
+    let mut reached = true;
+    let mut line = |out: &mut dyn Write, answer: Result<String, String>| {
+        reached &= answer.is_ok();
+        let (Ok(text) | Err(text)) = answer;
+        writeln!(out, "{text}")
+    };
+    for server in config.mysql.values() {
+        let answer = mysql::version(server);
+        let answer =
+            answer.map(|v| format!("MySQL {} ({}): reached, {v}", server.name, server.url));
+        line(out, answer.map_err(|error| error.to_string()))?;
+    }
+    for server in config.redis.values() {
+        let answer = Redis::open(server, clock::monotonic() + CONNECT_TIMEOUT)
+            .and_then(|mut redis| redis.version());
+        let answer =
+            answer.map(|v| format!("Redis {} ({}): reached, {v}", server.name, server.url));
+        line(out, answer.map_err(|error| error.to_string()))?;
+    }
+    writeln!(out)?;
+    Ok(reached)
+}

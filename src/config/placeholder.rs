@@ -1,0 +1,38 @@
+//! Fills `${NAME}` and `${credential:NAME}` into a URL.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Surroundings;
+use super::problem::Problem;
+
+/// Fills in every placeholder of `template`.
+///
+/// A value that lands between `://` and `@` is a user or a password and is percent-encoded, so that
+/// a password may hold any character; elsewhere (a host, or a whole URL) it is taken as it is.
+pub fn fill(template: &str, from: &Surroundings<'_>) -> Result<String, Problem> {
+    let user_info = match (template.find("://"), template.rfind('@')) {
+        (Some(begin), Some(end)) => begin..end,
+        _ => 0..0,
+    };
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, next) = after.split_once('}').ok_or(Problem::OpenPlaceholder)?;
+        let place = template.len() - after.len();
+        let value = match name.strip_prefix("credential:") {
+            Some(file) => (from.credential)(file),
+            None => (from.variable)(name),
+        };
+        let value = value
+            .map_err(|reason| Problem::Placeholder { placeholder: name.to_owned(), reason })?;
+        filled.push_str(before);
+        if user_info.contains(&place) {
+            filled.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));
+        } else {
+            filled.push_str(&value);
+        }
+        rest = next;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}

@@ -1,0 +1,252 @@
+//! What can be wrong with jobs.toml: each problem names the thing and the way out.
+
+use thiserror::Error;
+
+use super::duration::DurationError;
+use crate::schedule::CronError;
+
+/// One thing wrong with jobs.toml. `Display` says what; [`Problem::help`] what to write instead.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Problem {
+    /// The text is not TOML.
+    #[error("not TOML: {0}")]
+    Syntax(String),
+    /// A key that the table does not have.
+    #[error("unknown key `{key}` in {table}")]
+    UnknownKey {
+        /// The table, as a person would call it.
+        table: String,
+        /// The key that stands there.
+        key: String,
+        /// The keys that the table has.
+        known: Vec<&'static str>,
+    },
+    /// A key that must be there is not.
+    #[error("{table} has no `{key}`")]
+    Missing {
+        /// The table, as a person would call it.
+        table: String,
+        /// The key.
+        key: &'static str,
+        /// A line that would do.
+        example: &'static str,
+    },
+    /// A value of another type than the key takes.
+    #[error("`{key}` takes {expected}, not {found}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// What it takes, with an example.
+        expected: &'static str,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A value outside of its range.
+    #[error("`{key}` must be {range}")]
+    OutOfRange {
+        /// The key.
+        key: String,
+        /// The range in words.
+        range: String,
+    },
+    /// A duration that cannot be read.
+    #[error("`{key}`: {error}")]
+    Duration {
+        /// The key.
+        key: String,
+        /// Why it cannot be read.
+        error: DurationError,
+    },
+    /// A value that is none of the few the key takes.
+    #[error("`{key}` cannot be `{found}`")]
+    NotOneOf {
+        /// The key.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// The values it takes.
+        choices: &'static [&'static str],
+    },
+    /// A share that is not written as a percentage.
+    #[error("`{key}`: `{found}` is not a percentage from 0% to 100%")]
+    NotAPercentage {
+        /// The key.
+        key: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The name of a job that does not fit `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+    #[error("`{0}` cannot be the name of a job")]
+    JobName(String),
+    /// A zone that the IANA database has not.
+    #[error("there is no time zone `{0}`")]
+    Zone(String),
+    /// A job without a trigger.
+    #[error("{0} has no trigger, so it would never run")]
+    NoTrigger(String),
+    /// A job with more than one trigger.
+    #[error("{job} has {count} triggers: {names}")]
+    TwoTriggers {
+        /// The job.
+        job: String,
+        /// How many.
+        count: usize,
+        /// Which.
+        names: String,
+    },
+    /// A cron expression that cannot be read or never fires.
+    #[error("cron: {0}")]
+    Cron(CronError),
+    /// `start` beside another trigger than `interval`.
+    #[error("`start` belongs to `interval`")]
+    StartWithoutInterval,
+    /// A date or a time alone where a date-time belongs.
+    #[error("`{0}` needs both a date and a time")]
+    NotADateTime(String),
+    /// A date-time that chrono cannot hold.
+    #[error("`{0}` is not a date-time that exists")]
+    NoSuchDateTime(String),
+    /// A job names a server that the file does not have.
+    #[error("there is no `[{kind}.{name}]`")]
+    NoSuchServer {
+        /// `mysql` or `redis`.
+        kind: &'static str,
+        /// The name that the job gives.
+        name: String,
+        /// The names that the file has.
+        known: Vec<String>,
+    },
+    /// A job names no server, and there is not exactly one to take.
+    #[error("{job} does not say which {kind} server it uses, and there {}", are(.known.len()))]
+    WhichServer {
+        /// The job.
+        job: String,
+        /// `mysql` or `redis`.
+        kind: &'static str,
+        /// The names that the file has.
+        known: Vec<String>,
+    },
+    /// A URL that the library which connects does not accept.
+    #[error("`url` cannot be used: {0}")]
+    Url(String),
+    /// A placeholder whose value is not there.
+    #[error("`${{{placeholder}}}` in `url`: {reason}")]
+    Placeholder {
+        /// The name as it stands between the braces.
+        placeholder: String,
+        /// Why there is no value.
+        reason: String,
+    },
+    /// A `${` without its `}`.
+    #[error("`${{` in `url` has no closing `}}`")]
+    OpenPlaceholder,
+    /// A target that names no place or too many.
+    #[error("`target` must name exactly one of zset, hash, string")]
+    TargetKind,
+    /// `field` beside a key that is the same for every id, or the other way round.
+    #[error("{0}")]
+    TargetShape(&'static str),
+    /// A key or a query of no characters.
+    #[error("`{0}` is empty")]
+    Empty(String),
+}
+
+fn are(count: usize) -> String {
+    match count {
+        0 => "is none".to_owned(),
+        n => format!("are {n}"),
+    }
+}
+
+impl Problem {
+    /// The way out, in one sentence; `None` where the message says it already.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Syntax(_) | Self::OutOfRange { .. } => return None,
+            Self::UnknownKey { key, known, .. } => match nearest(key, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it takes {}", known.join(", ")),
+            },
+            Self::Missing { example, .. } => format!("add {example}"),
+            Self::WrongType { key, expected, .. } => format!("write `{key}` as {expected}"),
+            Self::Duration { .. } => {
+                "write a whole number and a unit, as in 500ms, 10s, 5m, 2h, 1d or 1h30m".to_owned()
+            }
+            Self::NotOneOf { found, choices, .. } => match nearest(found, choices) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of {}", choices.join(", ")),
+            },
+            Self::NotAPercentage { .. } => "write it as in \"50%\"".to_owned(),
+            Self::JobName(_) => {
+                "use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or a digit".to_owned()
+            }
+            Self::Zone(zone) => match nearest_zone(zone) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write an IANA name, as in \"Asia/Shanghai\" or \"UTC\"".to_owned(),
+            },
+            Self::NoTrigger(_) => {
+                "add one of cron = \"0 3 * * *\", interval = \"10m\", date = 2030-01-01T03:00:00Z"
+                    .to_owned()
+            }
+            Self::TwoTriggers { .. } => {
+                "keep one, and give the other to a job of its own".to_owned()
+            }
+            Self::Cron(error) => error.help(),
+            Self::StartWithoutInterval => "remove it, or use interval as the trigger".to_owned(),
+            Self::NotADateTime(_) | Self::NoSuchDateTime(_) => {
+                "write it without quotes, as in 2030-01-01T03:00:00+08:00".to_owned()
+            }
+            Self::NoSuchServer { kind, name, known } => match nearest(name, known) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add [{kind}.{name}] with its url"),
+            },
+            Self::WhichServer { kind, known, .. } if known.is_empty() => {
+                format!("add [{kind}.main] with its url")
+            }
+            Self::WhichServer { kind, known, .. } => {
+                format!("add {kind} = \"NAME\", one of {}", known.join(", "))
+            }
+            Self::Url(_) => {
+                "write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0"
+                    .to_owned()
+            }
+            Self::Placeholder { placeholder, .. } if placeholder.starts_with("credential:") => {
+                "start it under systemd with LoadCredential=, or set CREDENTIALS_DIRECTORY"
+                    .to_owned()
+            }
+            Self::Placeholder { placeholder, .. } => {
+                format!("set the environment variable {placeholder}")
+            }
+            Self::OpenPlaceholder => "write ${NAME} or ${credential:NAME}".to_owned(),
+            Self::TargetKind => {
+                "write one of { zset = KEY }, { hash = KEY }, { hash = \"user:{id}\", field = \"articles\" }, { string = \"user:{id}:articles\" }"
+                    .to_owned()
+            }
+            Self::TargetShape(_) => {
+                "a key of its own for each id holds {id}, as in \"user:{id}:articles\"".to_owned()
+            }
+            Self::Empty(key) => format!("give `{key}` a value"),
+        })
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> Option<String> {
+    known
+        .iter()
+        .map(|k| (strsim::damerau_levenshtein(&word.replace('-', "_"), k.as_ref()), k.as_ref()))
+        .filter(|(distance, k)| *distance <= 1 + k.len() / 4)
+        .min()
+        .map(|(_, k)| k.to_owned())
+}
+
+fn nearest_zone(zone: &str) -> Option<String> {
+    let names: Vec<&str> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
+    let lower = zone.to_ascii_lowercase();
+    names
+        .iter()
+        .find(|name| name.to_ascii_lowercase() == lower)
+        .map(|name| (*name).to_owned())
+        .or_else(|| nearest(zone, &names))
+}

@@ -1,0 +1,286 @@
+//! The loop: sleeps until the next timer or message, feeds the agenda, performs its actions. It
+//! never waits for the pool, a store or a client.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use thiserror::Error;
+
+use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
+use crate::clock;
+use crate::config::{Config, duration};
+use crate::jobs::{self, Cancel, Context, Mode};
+use crate::journal;
+use crate::load::{self, LoadError};
+use crate::notify::{self, Notice};
+use crate::pool::{self, Pool};
+use crate::signals::{self, Signal};
+
+/// The longest sleep: a stepped clock is noticed after this at the latest (S12).
+const SLICE: Duration = Duration::from_secs(60);
+/// A difference between the two clocks that is called a step (S12).
+const STEP: TimeDelta = TimeDelta::seconds(1);
+/// How long cancelled runs may take to answer before the daemon ends without them (S10, S15).
+const CANCEL_GRACE: Duration = Duration::from_secs(3);
+
+/// Why the daemon could not start.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// jobs.toml is missing or wrong.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The system gives no threads or no signals.
+    #[error("cannot start: {0}; raise TasksMax, or lower workers")]
+    System(#[from] io::Error),
+}
+
+/// What wakes the loop, beside the time.
+#[derive(Debug)]
+enum Message {
+    Finished(RunId, Ended),
+    Signal(Signal),
+}
+
+/// The daemon. It owns all that changes, so nothing of it needs a lock.
+struct Daemon {
+    path: PathBuf,
+    config: Config,
+    agenda: Agenda,
+    pool: Pool,
+    inbox: Receiver<Message>,
+    cancels: BTreeMap<RunId, Cancel>,
+    clocks: (DateTime<Utc>, Instant),
+    stopping: Option<Stopping>,
+}
+
+/// How far the end has come (S15).
+#[derive(Debug, Clone, Copy)]
+enum Stopping {
+    /// The running runs may go on until then.
+    Finishing(Instant),
+    /// They were cancelled, and have until then to answer.
+    Cancelling(Instant),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start. Once it has started, nothing but a signal ends it.
+pub fn run(path: PathBuf) -> Result<(), DaemonError> {
+    let (sender, inbox) = unbounded();
+    // Before anything else: a signal that comes early must not kill us half-way.
+    let signals = sender.clone();
+    signals::listen(move |signal| {
+        signals.send(Message::Signal(signal)).ok();
+    })?;
+    let config = load::load(&path)?;
+    let pool = start_pool(config.daemon.workers, sender)?;
+    let now = clock::wall();
+    let places = config.daemon.workers as usize + pool::QUEUE;
+    let jobs = config.jobs.values().cloned().collect();
+    let agenda = Agenda::new(jobs, places, now, fastrand::u64(..));
+    let clocks = (now, clock::monotonic());
+    let cancels = BTreeMap::new();
+    let mut daemon = Daemon { path, config, agenda, pool, inbox, cancels, clocks, stopping: None };
+    daemon.announce();
+    daemon.turn_until_stopped();
+    log::info!("stopped");
+    Ok(())
+}
+
+fn start_pool(workers: u32, answers: Sender<Message>) -> io::Result<Pool> {
+    let answer: Arc<pool::Answer> = Arc::new(move |run, ended| {
+        answers.send(Message::Finished(run, ended)).ok();
+    });
+    let work: Arc<pool::Work> = Arc::new(work);
+    Pool::start(workers, &work, &answer)
+}
+
+/// What a worker does: one attempt of a job.
+fn work(order: &Order, cancel: &Cancel) -> Ended {
+    let timeout = order.job.limits.timeout;
+    let context = Context {
+        mode: Mode::default(),
+        cancel,
+        deadline: clock::monotonic() + timeout,
+        timeout,
+        progress: &|_| {},
+    };
+    let jobs::Attempt { report, retry } = jobs::attempt(&order.job, &context, clock::wall());
+    let (outcome, reason) = (report.outcome, report.reason.clone());
+    Ended::Done { outcome, reason, retry, report: Some(Box::new(report)) }
+}
+
+impl Daemon {
+    fn announce(&self) {
+        let jobs = self.config.jobs.len();
+        let workers = self.config.daemon.workers;
+        let version = env!("CARGO_PKG_VERSION");
+        log::info!(
+            "recountd {version}: {jobs} jobs from {}, {workers} workers",
+            self.path.display()
+        );
+        for (job, next) in self.agenda.next_slots() {
+            let next = next.with_timezone(&job.zone).to_rfc3339();
+            log::info!("{}: {}; next at {next}", job.name, job.trigger);
+        }
+        self.tell_ready();
+    }
+
+    fn tell_ready(&self) {
+        notify::tell(Notice::Ready(&format!("{} jobs", self.config.jobs.len())));
+    }
+
+    fn turn_until_stopped(&mut self) {
+        loop {
+            match self.inbox.recv_timeout(self.time_to_sleep()) {
+                Ok(message) => {
+                    self.take(message);
+                    while let Ok(message) = self.inbox.try_recv() {
+                        self.take(message);
+                    }
+                }
+                // The sender lives in the signal thread, which never ends.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            self.check_clock();
+            self.feed(Event::Due);
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+
+    fn time_to_sleep(&self) -> Duration {
+        let next = self.agenda.next_wake();
+        let wait = next.map_or(SLICE, |at| (at - clock::wall()).to_std().unwrap_or_default());
+        let end = match self.stopping {
+            Some(Stopping::Finishing(end) | Stopping::Cancelling(end)) => {
+                end.saturating_duration_since(clock::monotonic())
+            }
+            None => SLICE,
+        };
+        wait.min(end).min(SLICE)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Finished(run, ended) => {
+                self.cancels.remove(&run);
+                self.feed(Event::Finished { run, ended });
+            }
+            Message::Signal(Signal::Reload) => self.reload(),
+            Message::Signal(Signal::Stop) => self.stop(),
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        for action in self.agenda.handle(clock::wall(), event) {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Start(order) => {
+                let (run, cancel) = (order.run, Cancel::default());
+                self.cancels.insert(run, cancel.clone());
+                log::debug!("{}: run {run} starts, attempt {}", order.job.name, order.attempt);
+                if !self.pool.submit(order, cancel) {
+                    log::error!("run {run} found the pool full; please report it");
+                    self.feed(Event::Finished { run, ended: Ended::NotStarted });
+                }
+            }
+            Action::Record(record) => journal::record(&record),
+            Action::WillRetry { run, wait, reason } => {
+                let (wait, reason) = (duration::format(wait), reason.unwrap_or_default());
+                log::warn!("run {run} is tried again in {wait}: {reason}");
+            }
+            Action::Reloaded(diff) => journal::reloaded(&diff),
+        }
+    }
+
+    /// S12: the wall clock against the monotonic one.
+    fn check_clock(&mut self) {
+        let (wall, monotonic) = (clock::wall(), clock::monotonic());
+        let (last_wall, last_monotonic) = self.clocks;
+        self.clocks = (wall, monotonic);
+        let passed = TimeDelta::from_std(monotonic.saturating_duration_since(last_monotonic));
+        let by = (wall - last_wall) - passed.unwrap_or(TimeDelta::zero());
+        if by.abs() > STEP {
+            journal::clock_stepped(by);
+            self.feed(Event::ClockStepped(by));
+        }
+    }
+
+    /// S14: validate first, keep the last good one.
+    fn reload(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        notify::tell(Notice::Reloading);
+        match load::load(&self.path) {
+            Ok(config) => {
+                if config.daemon != self.config.daemon {
+                    log::warn!("[daemon] changed; that takes effect at the next start");
+                }
+                let jobs = config.jobs.values().cloned().collect();
+                self.config = Config { daemon: self.config.daemon.clone(), ..config };
+                self.feed(Event::Reloaded(jobs));
+            }
+            Err(error) => {
+                log::error!("jobs.toml was not reloaded, the last good one stays:\n{error}");
+            }
+        }
+        self.tell_ready();
+    }
+
+    /// S15: the first signal ends the schedule, the second one everything.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            log::warn!("second signal: exiting at once; running jobs are cut off");
+            process::exit(1);
+        }
+        notify::tell(Notice::Stopping);
+        let patience = self.config.daemon.shutdown_timeout;
+        let running: Vec<String> =
+            self.agenda.started().map(|(run, job)| format!("{job} (run {run})")).collect();
+        if running.is_empty() {
+            log::info!("stopping");
+        } else {
+            let (running, patience) = (running.join(", "), duration::format(patience));
+            log::info!("stopping; waiting up to {patience} for {running}");
+        }
+        self.stopping = Some(Stopping::Finishing(clock::monotonic() + patience));
+        self.pool.close();
+        self.feed(Event::Stopping);
+    }
+
+    fn is_over(&mut self) -> bool {
+        let now = clock::monotonic();
+        match self.stopping {
+            None => false,
+            Some(_) if self.agenda.is_idle() => true,
+            Some(Stopping::Finishing(end)) => {
+                if now >= end {
+                    log::warn!("shutdown_timeout is over: cancelling {} runs", self.cancels.len());
+                    self.cancels.values().for_each(Cancel::cancel);
+                    self.stopping = Some(Stopping::Cancelling(now + CANCEL_GRACE));
+                }
+                false
+            }
+            Some(Stopping::Cancelling(end)) => {
+                if now >= end {
+                    log::error!("{} runs did not answer; leaving them", self.cancels.len());
+                }
+                now >= end
+            }
+        }
+    }
+}

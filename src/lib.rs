@@ -1,0 +1,23 @@
+//! recountd recounts Redis counters from MySQL on a schedule, while the app keeps writing.
+//!
+//! The modules in reading order: first the core, which is told everything and does nothing, then
+//! the shell, which does what the core decides.
+
+// ── core: no IO, no clock, no threads, no log ──
+pub mod config;
+pub mod schedule;
+pub mod agenda;
+pub mod reconcile;
+pub mod report;
+
+// ── shell ──
+pub mod cli;
+pub mod load;
+pub mod daemon;
+pub mod pool;
+pub mod jobs;
+pub mod stores;
+pub mod journal;
+pub mod signals;
+pub mod notify;
+pub mod clock;

@@ -1,0 +1,83 @@
+//! Reads jobs.toml and what it needs from outside: the environment, credentials, the zone.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use chrono_tz::Tz;
+use thiserror::Error;
+
+use crate::config::{self, Config, ConfigErrors, Surroundings};
+use crate::stores;
+
+/// Where jobs.toml is looked for when nobody says: here, then where packages put it.
+const PLACES: [&str; 2] = ["jobs.toml", "/etc/recountd/jobs.toml"];
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// No file was named and there is none where one is looked for.
+    #[error("there is no jobs.toml here and no /etc/recountd/jobs.toml; name one with -c FILE")]
+    NoFile,
+    /// The file cannot be read.
+    #[error("{}: {error}; name another file with -c FILE", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Invalid(#[from] ConfigErrors),
+}
+
+/// The file to read: the named one, or the first that is there.
+///
+/// # Errors
+/// None was named and none is there.
+pub fn locate(named: Option<PathBuf>) -> Result<PathBuf, LoadError> {
+    let found = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    named.or_else(found).ok_or(LoadError::NoFile)
+}
+
+/// Reads and validates a jobs.toml.
+///
+/// # Errors
+/// It cannot be read, or something is wrong with it.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let surroundings = Surroundings {
+        system_zone: system_zone(),
+        variable: &variable,
+        credential: &credential,
+        check_url: &stores::check_url,
+    };
+    Ok(config::parse(&path.display().to_string(), &text, &surroundings)?)
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| match error {
+        env::VarError::NotPresent => format!("the environment variable {name} is not set"),
+        env::VarError::NotUnicode(_) => format!("the environment variable {name} is not UTF-8"),
+    })
+}
+
+fn credential(name: &str) -> Result<String, String> {
+    let folder = variable("CREDENTIALS_DIRECTORY")?;
+    if name.is_empty() || name.contains('/') {
+        return Err(format!("`{name}` is not the name of a credential"));
+    }
+    let path = Path::new(&folder).join(name);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("the credential {} cannot be read: {error}", path.display()))?;
+    // An editor ends the file with a line break, which is no part of a password.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The zone of `TZ`, then of the system, then UTC.
+fn system_zone() -> Tz {
+    let from_env = env::var("TZ").ok().and_then(|name| name.trim_start_matches(':').parse().ok());
+    let system = || iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok());
+    from_env.or_else(system).unwrap_or(Tz::UTC)
+}

@@ -1,0 +1,212 @@
+//! Proving a difference: the watch from T − settle to T + settle (R3, R4).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::amount::Amount;
+use super::compare::Suspect;
+use super::id::Id;
+
+/// How often an id whose counter moved is tried again before it counts as unproven (R4).
+pub const ROUNDS: u32 = 4;
+
+/// The time between two readings of a watched counter: settle/25, not less than 5 ms (R3).
+#[must_use]
+pub fn reading_interval(settle: Duration) -> Duration {
+    (settle / 25).max(Duration::from_millis(5))
+}
+
+/// Counters being watched. Two equal readings do not prove that nothing moved in between: a +1 and
+/// a −1 look the same. Many readings close together do, as far as they are closer than two writes.
+#[derive(Debug)]
+pub struct Watch {
+    watched: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    id: Id,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Unread,
+    Still(Option<Amount>),
+    Moved,
+}
+
+/// A write that is proven right: from what the counter stood still at, to the truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The id.
+    pub id: Id,
+    /// What the counter must still hold; `None`: it must still be absent.
+    pub from: Option<Amount>,
+    /// What it gets; `None`: it is removed.
+    pub to: Option<Amount>,
+}
+
+impl Change {
+    /// How far the counter was off: truth − counter.
+    #[must_use]
+    pub fn drift(&self) -> Amount {
+        self.to.unwrap_or(Amount::ZERO).minus(self.from.unwrap_or(Amount::ZERO))
+    }
+
+    /// Whether it writes to or removes a counter that Redis holds (the guard counts these); 0 is
+    /// as good as absent.
+    #[must_use]
+    pub fn touches_existing(&self) -> bool {
+        self.from.is_some_and(|counter| !counter.is_zero())
+    }
+
+    /// Whether it removes a ghost.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        self.to.is_none()
+    }
+}
+
+/// What a finished watch says of its ids.
+#[derive(Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// Counters that stood still and differ: exact.
+    pub drifted: Vec<Change>,
+    /// Ids that stood still in Redis and that the truth has not.
+    pub ghosts: Vec<Change>,
+    /// Ids whose counter moved: nothing is known of them yet.
+    pub moved: Vec<Suspect>,
+    /// Ids that are true after all: a write was in flight when they looked wrong.
+    pub settled: u64,
+}
+
+impl Watch {
+    /// Begins to watch.
+    #[must_use]
+    pub fn new(suspects: Vec<Suspect>) -> Self {
+        let watched =
+            suspects.into_iter().map(|s| Watched { id: s.id, state: State::Unread }).collect();
+        Self { watched }
+    }
+
+    /// The places of the ids that still have to be read.
+    #[must_use]
+    pub fn open(&self) -> Vec<usize> {
+        let open = self.watched.iter().enumerate().filter(|(_, w)| w.state != State::Moved);
+        open.map(|(place, _)| place).collect()
+    }
+
+    /// The ids at some places, in their order.
+    pub fn ids(&self, places: &[usize]) -> impl Iterator<Item = &Id> {
+        places.iter().filter_map(|place| self.watched.get(*place)).map(|w| &w.id)
+    }
+
+    /// Takes a reading of one counter. One that ever reads differently has moved.
+    pub fn observe(&mut self, place: usize, counter: Option<Amount>) {
+        let Some(watched) = self.watched.get_mut(place) else { return };
+        watched.state = match watched.state {
+            State::Unread => State::Still(counter),
+            State::Still(before) if before == counter => State::Still(before),
+            State::Still(_) | State::Moved => State::Moved,
+        };
+    }
+
+    /// Ends the watch: `truth` holds, for each watched id that MySQL's snapshot has, its value.
+    #[must_use]
+    pub fn judge(self, truth: &HashMap<Id, Amount>) -> Verdict {
+        let mut verdict = Verdict::default();
+        for Watched { id, state } in self.watched {
+            let counter = match state {
+                State::Still(counter) => counter,
+                State::Unread | State::Moved => {
+                    verdict.moved.push(Suspect { id, in_redis: true });
+                    continue;
+                }
+            };
+            let value = truth.get(&id).copied();
+            if counter.unwrap_or(Amount::ZERO) == value.unwrap_or(Amount::ZERO) {
+                verdict.settled += 1;
+                continue;
+            }
+            let change = Change { id, from: counter, to: value };
+            if change.removes() {
+                verdict.ghosts.push(change);
+            } else {
+                verdict.drifted.push(change);
+            }
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(readings: &[Option<i64>], truth: Option<i64>) -> Verdict {
+        let id = Id::Number(7);
+        let mut watch = Watch::new(vec![Suspect { id: id.clone(), in_redis: true }]);
+        for reading in readings {
+            watch.observe(0, reading.map(Amount::Int));
+        }
+        watch.judge(&truth.map(|t| (id, Amount::Int(t))).into_iter().collect())
+    }
+
+    #[test]
+    fn a_counter_that_stood_still_and_differs_has_drifted() {
+        let verdict = judge(&[Some(3), Some(3), Some(3)], Some(5));
+        let change = verdict.drifted.first().unwrap();
+        assert_eq!((change.from, change.to), (Some(Amount::Int(3)), Some(Amount::Int(5))));
+        assert_eq!(change.drift(), Amount::Int(2));
+        assert!(change.touches_existing());
+    }
+
+    #[test]
+    fn a_missing_counter_is_drift_from_nothing() {
+        let verdict = judge(&[None, None], Some(5));
+        let change = verdict.drifted.first().unwrap();
+        assert_eq!((change.from, change.drift()), (None, Amount::Int(5)));
+        assert!(!change.touches_existing());
+    }
+
+    #[test]
+    fn a_counter_that_ever_moved_is_not_judged_even_if_it_came_back() {
+        for readings in [
+            &[Some(3), Some(4), Some(3)][..],
+            &[Some(3), Some(3), Some(4)],
+            &[None, Some(0)],
+            &[Some(1), None],
+            &[],
+        ] {
+            let verdict = judge(readings, Some(5));
+            assert_eq!((verdict.moved.len(), verdict.drifted.len()), (1, 0), "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn what_settled_in_the_meantime_is_no_drift() {
+        for (readings, truth) in [
+            (&[Some(5), Some(5)][..], Some(5)),
+            (&[None, None], Some(0)),
+            (&[Some(0), Some(0)], None),
+            (&[None, None], None),
+        ] {
+            assert_eq!(judge(readings, truth), Verdict { settled: 1, ..Verdict::default() });
+        }
+    }
+
+    #[test]
+    fn a_still_counter_without_truth_is_a_ghost() {
+        let verdict = judge(&[Some(3), Some(3)], None);
+        assert!(verdict.drifted.is_empty());
+        assert_eq!(verdict.ghosts.first().unwrap().to, None);
+    }
+
+    #[test]
+    fn a_reading_every_25th_of_settle_but_not_faster_than_5_ms() {
+        let ms = Duration::from_millis;
+        assert_eq!(reading_interval(ms(1000)), ms(40));
+        assert_eq!(reading_interval(ms(50)), ms(5));
+    }
+}

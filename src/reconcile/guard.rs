@@ -1,0 +1,168 @@
+//! What stops a run before its first write (R7).
+
+use thiserror::Error;
+
+use crate::config::Guard;
+
+/// Why a run was stopped before its first write. `Display` says what to do.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Refusal {
+    /// The query gave no row at all.
+    #[error(
+        "the query returned no rows; if that is right, set guard = {{ allow_empty = true }} or use --force"
+    )]
+    EmptyResult,
+    /// The result has far fewer rows than Redis has counters.
+    #[error(
+        "the query returned {rows} rows where Redis holds {held} counters, fewer than max_changed allows; check the query, or use --force"
+    )]
+    Shrunk {
+        /// Rows of the result.
+        rows: u64,
+        /// Counters in Redis that are not 0.
+        held: u64,
+    },
+    /// Too many counters would change.
+    #[error(
+        "{changes} of {held} counters would change or go, more than max_changed ({max}) allows; look at --dry-run, then raise guard.max_changed or use --force"
+    )]
+    TooManyChanges {
+        /// Counters that would be written or removed; missing ones are not counted.
+        changes: u64,
+        /// Counters in Redis that are not 0.
+        held: u64,
+        /// The limit as jobs.toml has it.
+        max: String,
+    },
+    /// The id of a row is NULL.
+    #[error("the query returned a row whose id is NULL; exclude it with WHERE ... IS NOT NULL")]
+    NullId,
+    /// The value of a row is NULL.
+    #[error("the value of id {id} is NULL; wrap the second column in COALESCE(..., 0)")]
+    NullValue {
+        /// The id.
+        id: String,
+    },
+    /// The value of a row is no number.
+    #[error(
+        "the value of id {id} is `{value}`, which is not a number; the second column must be one"
+    )]
+    NotANumber {
+        /// The id.
+        id: String,
+        /// Its value, cut short.
+        value: String,
+    },
+    /// The value of a row does not fit into a score.
+    #[error(
+        "the value of id {id} is {value}, beyond ±2^53, which a zset cannot hold exactly; use a hash or string target"
+    )]
+    BeyondScore {
+        /// The id.
+        id: String,
+        /// Its value.
+        value: String,
+    },
+    /// Two rows have one id.
+    #[error("the query returned id {id} more than once; add GROUP BY on the first column")]
+    DuplicateId {
+        /// The id.
+        id: String,
+    },
+    /// The key is there, and it is no zset.
+    #[error("the key {key} is a {found}, not a zset; correct target, or remove the key")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// What TYPE says.
+        found: String,
+    },
+    /// Redis is a read-only replica.
+    #[error("Redis {server} is a read-only replica; point url at its primary")]
+    ReadOnlyReplica {
+        /// The name in jobs.toml.
+        server: String,
+    },
+}
+
+/// What the guard is measured against.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// The job's limits.
+    pub guard: Guard,
+    /// `--force`: the limits on size do not hold.
+    pub force: bool,
+    /// Counters in Redis that are not 0, before the run.
+    pub held: u64,
+}
+
+/// Judges a whole result, before anything is confirmed.
+///
+/// # Errors
+/// An empty result, or one that shrank by more than `max_changed` (R7).
+pub fn check_result(scope: &Scope, rows: u64) -> Result<(), Refusal> {
+    if scope.force {
+        return Ok(());
+    }
+    if rows == 0 {
+        return if scope.guard.allow_empty { Ok(()) } else { Err(Refusal::EmptyResult) };
+    }
+    if over_limit(scope, scope.held.saturating_sub(rows)) {
+        return Err(Refusal::Shrunk { rows, held: scope.held });
+    }
+    Ok(())
+}
+
+/// Judges what would change or go, before the first write.
+///
+/// # Errors
+/// More than `max_changed` of the counters that Redis holds (R7).
+pub fn check_changes(scope: &Scope, changes: u64) -> Result<(), Refusal> {
+    if !scope.force && over_limit(scope, changes) {
+        let max = scope.guard.max_changed.to_string();
+        return Err(Refusal::TooManyChanges { changes, held: scope.held, max });
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no exact count")]
+fn over_limit(scope: &Scope, changes: u64) -> bool {
+    changes as f64 > scope.held as f64 * scope.guard.max_changed.factor()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Percent;
+
+    fn scope(max_changed: &str, allow_empty: bool, force: bool, held: u64) -> Scope {
+        let max_changed = Percent::parse(max_changed).unwrap();
+        Scope { guard: Guard { max_changed, allow_empty }, force, held }
+    }
+
+    #[test]
+    fn an_empty_result_needs_leave() {
+        assert_eq!(check_result(&scope("50%", false, false, 9), 0), Err(Refusal::EmptyResult));
+        assert_eq!(check_result(&scope("50%", false, false, 0), 0), Err(Refusal::EmptyResult));
+        assert_eq!(check_result(&scope("50%", true, false, 9), 0), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, true, 9), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_result_may_shrink_by_max_changed_and_no_more() {
+        assert_eq!(check_result(&scope("50%", false, false, 100), 50), Ok(()));
+        let refused = Err(Refusal::Shrunk { rows: 49, held: 100 });
+        assert_eq!(check_result(&scope("50%", false, false, 100), 49), refused);
+        assert_eq!(check_result(&scope("50%", false, true, 100), 49), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, false, 100), 1_000_000), Ok(()));
+    }
+
+    #[test]
+    fn so_many_counters_may_change_and_no_more() {
+        assert_eq!(check_changes(&scope("10%", false, false, 100), 10), Ok(()));
+        assert!(check_changes(&scope("10%", false, false, 100), 11).is_err());
+        assert!(check_changes(&scope("0%", false, false, 100), 1).is_err());
+        assert_eq!(check_changes(&scope("0%", false, true, 100), 100), Ok(()));
+        assert_eq!(check_changes(&scope("0%", false, false, 0), 0), Ok(()));
+    }
+}

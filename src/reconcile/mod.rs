@@ -1,0 +1,18 @@
+//! What a reconcile run decides, as pure functions over values (design: reconcile protocol).
+//! Nothing here reads a clock or talks to a server.
+
+mod amount;
+mod compare;
+mod confirm;
+mod guard;
+mod id;
+mod pace;
+mod row;
+
+pub use amount::Amount;
+pub use compare::{Comparison, Suspect, compare};
+pub use confirm::{Change, ROUNDS, Verdict, Watch, reading_interval};
+pub use guard::{Refusal, Scope, check_changes, check_result};
+pub use id::{Id, IdSet};
+pub use pace::Pace;
+pub use row::{Cell, Row};

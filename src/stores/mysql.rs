@@ -1,0 +1,316 @@
+//! MySQL: streams the rows of one query out of a read-only snapshot (R1, R8).
+//!
+//! A connection lives in a thread of its own. The run's thread takes the rows from a bounded
+//! channel, so that it can look at its deadline, and go on watching counters, while MySQL works.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use ::mysql::prelude::Queryable;
+use ::mysql::{Conn, Opts, OptsBuilder, Params, Value};
+
+use super::{CONNECT_TIMEOUT, one_line};
+use crate::config::Server;
+use crate::reconcile::{Cell, Id};
+
+mod error;
+
+pub use error::{MysqlError, MysqlErrorKind};
+
+/// Rows in one message of the channel; large enough that the channel costs nothing.
+const BATCH: usize = 500;
+/// Messages that may wait in the channel: the bound on what is in memory.
+const BATCHES: usize = 8;
+
+/// Whether the library accepts the URL.
+///
+/// # Errors
+/// Why it does not; the text holds no password.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let opts = Opts::from_url(url).map_err(|error| one_line(&error.to_string()))?;
+    if opts.get_db_name().is_none() {
+        return Err("it names no database".to_owned());
+    }
+    Ok(())
+}
+
+/// What to read: the job's query, whole or for a few ids only.
+#[derive(Debug, Clone)]
+pub struct Select {
+    /// The query of the job.
+    pub query: String,
+    /// Only the rows of these ids, `None` for all.
+    pub only: Option<Narrow>,
+}
+
+/// The ids to narrow a query to (R3).
+#[derive(Debug, Clone)]
+pub struct Narrow {
+    /// The name that the query gives its first column.
+    pub column: String,
+    /// The ids.
+    pub ids: Vec<Id>,
+}
+
+impl Select {
+    /// Most ids in one narrowed query; the protocol allows 65,535 parameters.
+    pub const MAX_IDS: usize = 20_000;
+
+    fn statement(&self) -> (String, Params) {
+        let Some(narrow) = &self.only else {
+            return (self.query.clone(), Params::Empty);
+        };
+        let column = narrow.column.replace('`', "``");
+        let marks = vec!["?"; narrow.ids.len()].join(",");
+        // The line break ends a comment that the query may end with.
+        let query = &self.query;
+        let text = format!("SELECT * FROM ({query}\n) recountd_q WHERE `{column}` IN ({marks})");
+        let value = |id: &Id| match id {
+            Id::Number(number) => Value::UInt(*number),
+            Id::Text(bytes) => Value::Bytes(bytes.to_vec()),
+        };
+        (text, Params::Positional(narrow.ids.iter().map(value).collect()))
+    }
+}
+
+/// What a running query says next.
+#[derive(Debug)]
+pub enum Next {
+    /// The snapshot has been taken; it lies between the order and this message.
+    Began,
+    /// The query's answer begins; this is the name of its first column.
+    Columns(String),
+    /// The first two columns of some rows.
+    Rows(Vec<(Cell, Cell)>),
+    /// The end, without an error.
+    End,
+    /// Nothing within the time given.
+    Nothing,
+}
+
+enum Message {
+    Connected(u32),
+    Next(Next),
+    Failed(MysqlErrorKind),
+}
+
+/// A connection, idle or with one query running.
+pub struct Session {
+    server: Arc<Server>,
+    orders: SyncSender<Select>,
+    messages: Receiver<Message>,
+    connection_id: u32,
+    running: bool,
+}
+
+impl Session {
+    /// Connects. `silence` is how long the server may be silent during a query.
+    ///
+    /// # Errors
+    /// The server cannot be reached or does not let us in; after [`CONNECT_TIMEOUT`] at the latest.
+    pub fn open(server: &Arc<Server>, silence: Duration) -> Result<Self, MysqlError> {
+        let opts = options(server, silence)?;
+        let (orders, inbox) = mpsc::sync_channel(1);
+        let (outbox, messages) = mpsc::sync_channel(BATCHES);
+        let spawned = thread::Builder::new()
+            .name("mysql".to_owned())
+            .spawn(move || serve(opts, &inbox, &outbox));
+        if let Err(error) = spawned {
+            return Err(MysqlError::new(server, MysqlErrorKind::Thread(error.to_string())));
+        }
+        // A server that accepts the connection and then says nothing is given up here; its thread
+        // ends by itself when the silence has lasted long enough.
+        let connection_id = match messages.recv_timeout(CONNECT_TIMEOUT) {
+            Ok(Message::Connected(id)) => id,
+            Ok(Message::Failed(kind)) => return Err(MysqlError::new(server, kind)),
+            Ok(Message::Next(_)) | Err(_) => {
+                return Err(MysqlError::new(server, MysqlErrorKind::NoAnswer));
+            }
+        };
+        let server = Arc::clone(server);
+        Ok(Self { server, orders, messages, connection_id, running: false })
+    }
+
+    /// Begins a query in a new snapshot; its answer comes from [`Session::next`].
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn start(&mut self, select: Select) -> Result<(), MysqlError> {
+        self.running = true;
+        self.orders.send(select).map_err(|_| self.lost())
+    }
+
+    /// What the running query says next, waiting no longer than `wait`.
+    ///
+    /// # Errors
+    /// The query failed, however late: a result that ends with an error is no result (R8).
+    pub fn next(&mut self, wait: Duration) -> Result<Next, MysqlError> {
+        match self.messages.recv_timeout(wait) {
+            Ok(Message::Next(Next::End)) => {
+                self.running = false;
+                Ok(Next::End)
+            }
+            Ok(Message::Next(next)) => Ok(next),
+            Ok(Message::Failed(kind)) => {
+                self.running = false;
+                Err(MysqlError::new(&self.server, kind))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(Next::Nothing),
+            Ok(Message::Connected(_)) | Err(RecvTimeoutError::Disconnected) => {
+                self.running = false;
+                Err(self.lost())
+            }
+        }
+    }
+
+    fn lost(&self) -> MysqlError {
+        MysqlError::new(&self.server, MysqlErrorKind::Lost("the connection has ended".to_owned()))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.running {
+            return;
+        }
+        // Without the kill, dropping a result reads all the rest of it, and the server goes on
+        // working for nobody (18 s were measured).
+        let killed = options(&self.server, CONNECT_TIMEOUT).and_then(|opts| {
+            let mut second = Conn::new(opts).map_err(|e| MysqlError::of(&self.server, e))?;
+            second
+                .query_drop(format!("KILL QUERY {}", self.connection_id))
+                .map_err(|e| MysqlError::of(&self.server, e))
+        });
+        if let Err(error) = killed {
+            log::warn!("a cancelled query may still run: {error}");
+        }
+    }
+}
+
+/// Connects and asks for the version (`check --connect`).
+///
+/// # Errors
+/// The server cannot be reached or does not let us in.
+pub fn version(server: &Arc<Server>) -> Result<String, MysqlError> {
+    let mut session = Session::open(server, CONNECT_TIMEOUT)?;
+    session.start(Select { query: "SELECT VERSION(), 0".to_owned(), only: None })?;
+    let mut version = String::new();
+    loop {
+        match session.next(CONNECT_TIMEOUT)? {
+            Next::End => return Ok(version),
+            Next::Nothing => return Err(MysqlError::new(server, MysqlErrorKind::NoAnswer)),
+            Next::Rows(rows) => {
+                if let Some((Cell::Bytes(text), _)) = rows.first() {
+                    version = String::from_utf8_lossy(text).into_owned();
+                }
+            }
+            Next::Began | Next::Columns(_) => {}
+        }
+    }
+}
+
+fn options(server: &Arc<Server>, silence: Duration) -> Result<Opts, MysqlError> {
+    let opts = Opts::from_url(server.url.reveal()).map_err(|error| {
+        MysqlError::new(server, MysqlErrorKind::Url(one_line(&error.to_string())))
+    })?;
+    let builder = OptsBuilder::from_opts(opts)
+        .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
+        .read_timeout(Some(silence.max(CONNECT_TIMEOUT)))
+        .write_timeout(Some(silence.max(CONNECT_TIMEOUT)))
+        // The default would leave the address in the URL for a socket that the server names.
+        .prefer_socket(false)
+        // A narrowed query differs each time; keeping it prepared would only fill the server.
+        .stmt_cache_size(Some(0))
+        .init(vec![
+            // The stream pauses while Redis compares; the server's own 60 s would cut it off.
+            "SET SESSION net_write_timeout = 3600".to_owned(),
+            "SET SESSION TRANSACTION READ ONLY".to_owned(),
+        ]);
+    Ok(builder.into())
+}
+
+/// The life of a connection: connect, then one query after the other, until an error or until
+/// nobody listens. After any error the connection is dropped: the next answer could be the last
+/// question's.
+fn serve(opts: Opts, orders: &Receiver<Select>, out: &SyncSender<Message>) {
+    let mut conn = match Conn::new(opts) {
+        Ok(conn) => conn,
+        Err(error) => {
+            out.send(Message::Failed(MysqlErrorKind::from(error))).ok();
+            return;
+        }
+    };
+    if out.send(Message::Connected(conn.connection_id())).is_err() {
+        return;
+    }
+    while let Ok(select) = orders.recv() {
+        match answer(&mut conn, &select, out) {
+            Ok(()) => {}
+            Err(Ended::Nobody) => return,
+            Err(Ended::Failed(kind)) => {
+                out.send(Message::Failed(kind)).ok();
+                return;
+            }
+        }
+    }
+}
+
+enum Ended {
+    Nobody,
+    Failed(MysqlErrorKind),
+}
+
+impl From<::mysql::Error> for Ended {
+    fn from(error: ::mysql::Error) -> Self {
+        Self::Failed(MysqlErrorKind::from(error))
+    }
+}
+
+fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result<(), Ended> {
+    let send = |next| out.send(Message::Next(next)).map_err(|_| Ended::Nobody);
+    // The server's default may be READ COMMITTED, where each statement has a snapshot of its own.
+    conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+    conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
+    send(Next::Began)?;
+    let (text, params) = select.statement();
+    // Only prepared, a statement has done nothing yet. MariaDB lets DROP TABLE through in a READ
+    // ONLY transaction, so whatever has no columns to return must not be executed at all.
+    let statement = conn.prep(text)?;
+    let column = match statement.columns().as_ref() {
+        [first, _second, ..] => first.name_str().into_owned(),
+        [] => return Err(Ended::Failed(MysqlErrorKind::NoResult)),
+        [_] => return Err(Ended::Failed(MysqlErrorKind::OneColumn)),
+    };
+    let mut result = conn.exec_iter(statement, params)?;
+    send(Next::Columns(column))?;
+    let mut batch = Vec::with_capacity(BATCH);
+    for row in result.by_ref() {
+        let mut values = row?.unwrap().into_iter().map(cell);
+        if let (Some(id), Some(value)) = (values.next(), values.next()) {
+            batch.push((id, value));
+        }
+        if batch.len() == BATCH {
+            send(Next::Rows(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))))?;
+        }
+    }
+    drop(result);
+    conn.query_drop("ROLLBACK")?;
+    send(Next::Rows(batch))?;
+    send(Next::End)
+}
+
+fn cell(value: Value) -> Cell {
+    match value {
+        Value::NULL => Cell::Null,
+        Value::Int(number) => Cell::Int(number),
+        Value::UInt(number) => Cell::UInt(number),
+        Value::Float(number) => Cell::Float(f64::from(number)),
+        Value::Double(number) => Cell::Float(number),
+        Value::Bytes(bytes) => Cell::Bytes(bytes),
+        other @ (Value::Date(..) | Value::Time(..)) => {
+            Cell::Time(other.as_sql(true).trim_matches('\'').to_owned())
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What can go wrong with MySQL, and the way out of it.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::config::Server;
+use crate::stores::one_line;
+
+/// An error of one MySQL server. `Display` is one line: the server, the reason, the way out.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub struct MysqlError {
+    server: String,
+    url: String,
+    /// What went wrong.
+    pub kind: MysqlErrorKind,
+}
+
+impl MysqlError {
+    /// An error of `server`.
+    #[must_use]
+    pub fn new(server: &Server, kind: MysqlErrorKind) -> Self {
+        Self { server: server.name.clone(), url: server.url.to_string(), kind }
+    }
+
+    /// The library's error, read.
+    #[must_use]
+    pub fn of(server: &Server, error: ::mysql::Error) -> Self {
+        Self::new(server, MysqlErrorKind::from(error))
+    }
+}
+
+impl fmt::Display for MysqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, url, kind } = self;
+        write!(f, "MySQL {server} ({url}): {kind}; {}", kind.help())
+    }
+}
+
+/// What went wrong with MySQL.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum MysqlErrorKind {
+    /// The URL is not understood.
+    #[error("the url cannot be used: {0}")]
+    Url(String),
+    /// No thread could be started for the connection.
+    #[error("no thread for the connection: {0}")]
+    Thread(String),
+    /// Nothing answers at that address.
+    #[error("cannot connect: {0}")]
+    Unreachable(String),
+    /// Something accepts the connection and stays silent.
+    #[error("no answer within 2 s")]
+    NoAnswer,
+    /// The user or the password is wrong, or the user may not read this.
+    #[error("{0}")]
+    Denied(String),
+    /// The database is not there.
+    #[error("{0}")]
+    NoDatabase(String),
+    /// The query names a table or a column that is not there, or is no SQL.
+    #[error("{0}")]
+    BadQuery(String),
+    /// The query would write.
+    #[error("the query would write: {0}")]
+    WouldWrite(String),
+    /// The statement returns no rows at all.
+    #[error("the query is not a SELECT: it returns no columns")]
+    NoResult,
+    /// The query has one column only.
+    #[error("the query returns one column")]
+    OneColumn,
+    /// A `?` outside of quotes.
+    #[error("the query has a `?` outside of quotes")]
+    Placeholder,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Lost(String),
+    /// Any other answer of the server.
+    #[error("error {code}: {message}")]
+    Server {
+        /// The server's number for it.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+}
+
+impl MysqlErrorKind {
+    /// The way out, in a few words.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "correct url",
+            Self::Thread(_) => "raise TasksMax, or lower workers",
+            Self::Unreachable(_) | Self::NoAnswer => "check that it runs and that url is right",
+            Self::Denied(_) => "check user, password and GRANT SELECT",
+            Self::NoDatabase(_) => "correct the database in url, or grant access to it",
+            Self::BadQuery(_) => "correct query; it must run as it is at a mysql prompt",
+            Self::WouldWrite(_) | Self::NoResult => "make query one SELECT",
+            Self::OneColumn => "select the id first and its value second",
+            Self::Placeholder => "write the value itself",
+            Self::Lost(_) => "nothing was deleted; the next run starts over",
+            Self::Server { code: 1205 | 1213, .. } => "it is tried again",
+            Self::Server { code: 1040 | 1203, .. } => "raise max_connections, or lower workers",
+            Self::Server { code: 1317 | 1969 | 3024, .. } => {
+                "it was stopped; speed the query up or give it more time"
+            }
+            Self::Server { .. } => "see the server's documentation for this number",
+        }
+    }
+
+    /// Whether a later attempt may succeed without anybody changing anything (S9).
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Thread(_)
+            | Self::Unreachable(_)
+            | Self::NoAnswer
+            | Self::Lost(_)
+            | Self::Server { .. } => true,
+            Self::Url(_)
+            | Self::Denied(_)
+            | Self::NoDatabase(_)
+            | Self::BadQuery(_)
+            | Self::WouldWrite(_)
+            | Self::NoResult
+            | Self::OneColumn
+            | Self::Placeholder => false,
+        }
+    }
+}
+
+impl From<::mysql::Error> for MysqlErrorKind {
+    fn from(error: ::mysql::Error) -> Self {
+        use ::mysql::{DriverError, Error};
+        match error {
+            Error::MySqlError(error) => {
+                let message = one_line(&error.message);
+                match error.code {
+                    1045 | 1130 | 1142 | 1143 | 1251 | 1370 | 1698 | 1820 => Self::Denied(message),
+                    1044 | 1049 => Self::NoDatabase(message),
+                    1054 | 1055 | 1064 | 1140 | 1146 | 1222 | 1305 | 1630 => {
+                        Self::BadQuery(message)
+                    }
+                    1792 => Self::WouldWrite(message),
+                    code => Self::Server { code, message },
+                }
+            }
+            Error::DriverError(DriverError::MismatchedStmtParams(..)) => Self::Placeholder,
+            Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => {
+                Self::Unreachable(one_line(&reason))
+            }
+            Error::DriverError(
+                DriverError::ConnectTimeout | DriverError::CouldNotConnect(None),
+            ) => Self::Unreachable("no address answers".to_owned()),
+            Error::IoError(error) if is_refusal(error.kind()) => {
+                Self::Unreachable(one_line(&error.to_string()))
+            }
+            other => Self::Lost(one_line(&other.to_string())),
+        }
+    }
+}
+
+fn is_refusal(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound
+    )
+}
