@@ -10,7 +10,7 @@ use crate::tell;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Repairs that are shown of a run, as examples.
-const SHOWN: usize = 3;
+const SHOWN: usize = 5;
 
 /// What the log has told so far.
 pub struct Relay {
@@ -79,20 +79,24 @@ impl Relay {
             return;
         }
         tell::moment(self.began.elapsed(), &format!("{job:<15}  {summary}"));
-        if !repairs.is_empty() {
-            let shown: Vec<&str> = repairs.iter().take(SHOWN).map(String::as_str).collect();
-            tell::aside(&format!("such as user {}", shown.join(", user ")));
+        for repair in repairs.iter().take(SHOWN) {
+            tell::aside(&format!("user {repair}"));
+        }
+        if repairs.len() > SHOWN {
+            tell::aside(&format!("and {} more", repairs.len() - SHOWN));
         }
     }
 }
 
-/// Understands a line as env_logger prints it: `[TIME LEVEL MODULE] TEXT`.
+/// Understands a line of the log: `TIME LEVEL TEXT`.
 fn read(line: &str) -> Line<'_> {
-    let Some((head, text)) = line.split_once("] ") else {
+    let mut words = line.splitn(3, ' ');
+    let (Some(_time), Some(level), Some(text)) = (words.next(), words.next(), words.next()) else {
         return Line::Other;
     };
+    let text = text.trim_start();
     let Some((job, told)) = text.split_once(": ") else {
-        return trouble(head, text);
+        return trouble(level, text);
     };
     if let Some(change) = told.strip_prefix("repaired id ") {
         return Line::Repair { job, change };
@@ -100,10 +104,10 @@ fn read(line: &str) -> Line<'_> {
     match told.split_once(" counters, ") {
         // Behind it stand the number and the slot of the run, which do not matter here.
         Some(_) => Line::Ended { job, summary: told.split(" (").next().unwrap_or(told) },
-        None => trouble(head, text),
+        None => trouble(level, text),
     }
 }
 
-fn trouble<'a>(head: &str, text: &'a str) -> Line<'a> {
-    if head.contains("WARN") || head.contains("ERROR") { Line::Trouble(text) } else { Line::Other }
+fn trouble<'a>(level: &str, text: &'a str) -> Line<'a> {
+    if ["WARN", "ERROR"].contains(&level) { Line::Trouble(text) } else { Line::Other }
 }

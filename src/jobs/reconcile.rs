@@ -38,7 +38,7 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
         return Err(Refusal::WrongType { key: key.clone(), found }.into());
     }
     let held = redis.held(key)?;
-    let scope = Scope { guard: work.guard, force: context.mode.force, held };
+    let scope = Scope { guard: work.guard, force: context.mode.force, held, rows: 0 };
     let column = String::new();
     let mut run =
         Run { job, work, key, context, scope, mysql, redis, pace, column, narrow: true, findings };

@@ -92,15 +92,29 @@ pub struct Scope {
     pub guard: Guard,
     /// `--force`: the limits on size do not hold.
     pub force: bool,
-    /// Counters in Redis that are not 0, before the run.
+    /// Counters in Redis that are not 0, before the first write.
     pub held: u64,
+    /// Rows of the result; 0 before they are counted.
+    pub rows: u64,
+}
+
+impl Scope {
+    /// What `max_changed` is a share of: the counters that Redis holds.
+    ///
+    /// Where it holds less than a tenth of them, the key was lost and the app is making it anew:
+    /// each of the few counters there began from nothing and is wrong. A lost key is rebuilt
+    /// without asking, so the rows that are to be in it count then.
+    fn base(&self) -> u64 {
+        if self.held.saturating_mul(10) < self.rows { self.rows } else { self.held }
+    }
 }
 
 /// Judges a whole result, before anything is confirmed.
 ///
 /// # Errors
 /// An empty result, or one that shrank by more than `max_changed` (R7).
-pub fn check_result(scope: &Scope, rows: u64) -> Result<(), Refusal> {
+pub fn check_result(scope: &Scope) -> Result<(), Refusal> {
+    let rows = scope.rows;
     if scope.force {
         return Ok(());
     }
@@ -127,7 +141,7 @@ pub fn check_changes(scope: &Scope, changes: u64) -> Result<(), Refusal> {
 
 #[expect(clippy::cast_precision_loss, reason = "a share needs no exact count")]
 fn over_limit(scope: &Scope, changes: u64) -> bool {
-    changes as f64 > scope.held as f64 * scope.guard.max_changed.factor()
+    changes as f64 > scope.base() as f64 * scope.guard.max_changed.factor()
 }
 
 #[cfg(test)]
@@ -135,34 +149,40 @@ mod tests {
     use super::*;
     use crate::config::Percent;
 
-    fn scope(max_changed: &str, allow_empty: bool, force: bool, held: u64) -> Scope {
+    fn scope(max_changed: &str, allow_empty: bool, force: bool, held: u64, rows: u64) -> Scope {
         let max_changed = Percent::parse(max_changed).unwrap();
-        Scope { guard: Guard { max_changed, allow_empty }, force, held }
+        Scope { guard: Guard { max_changed, allow_empty }, force, held, rows }
     }
 
     #[test]
     fn an_empty_result_needs_leave() {
-        assert_eq!(check_result(&scope("50%", false, false, 9), 0), Err(Refusal::EmptyResult));
-        assert_eq!(check_result(&scope("50%", false, false, 0), 0), Err(Refusal::EmptyResult));
-        assert_eq!(check_result(&scope("50%", true, false, 9), 0), Ok(()));
-        assert_eq!(check_result(&scope("50%", false, true, 9), 0), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, false, 9, 0)), Err(Refusal::EmptyResult));
+        assert_eq!(check_result(&scope("50%", false, false, 0, 0)), Err(Refusal::EmptyResult));
+        assert_eq!(check_result(&scope("50%", true, false, 9, 0)), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, true, 9, 0)), Ok(()));
     }
 
     #[test]
     fn a_result_may_shrink_by_max_changed_and_no_more() {
-        assert_eq!(check_result(&scope("50%", false, false, 100), 50), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, false, 100, 50)), Ok(()));
         let refused = Err(Refusal::Shrunk { rows: 49, held: 100 });
-        assert_eq!(check_result(&scope("50%", false, false, 100), 49), refused);
-        assert_eq!(check_result(&scope("50%", false, true, 100), 49), Ok(()));
-        assert_eq!(check_result(&scope("50%", false, false, 100), 1_000_000), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, false, 100, 49)), refused);
+        assert_eq!(check_result(&scope("50%", false, true, 100, 49)), Ok(()));
+        assert_eq!(check_result(&scope("50%", false, false, 100, 1_000_000)), Ok(()));
     }
 
     #[test]
     fn so_many_counters_may_change_and_no_more() {
-        assert_eq!(check_changes(&scope("10%", false, false, 100), 10), Ok(()));
-        assert!(check_changes(&scope("10%", false, false, 100), 11).is_err());
-        assert!(check_changes(&scope("0%", false, false, 100), 1).is_err());
-        assert_eq!(check_changes(&scope("0%", false, true, 100), 100), Ok(()));
-        assert_eq!(check_changes(&scope("0%", false, false, 0), 0), Ok(()));
+        assert_eq!(check_changes(&scope("10%", false, false, 100, 100), 10), Ok(()));
+        assert!(check_changes(&scope("10%", false, false, 100, 100), 11).is_err());
+        assert!(check_changes(&scope("0%", false, false, 100, 100), 1).is_err());
+        assert_eq!(check_changes(&scope("0%", false, true, 100, 100), 100), Ok(()));
+        assert_eq!(check_changes(&scope("0%", false, false, 0, 100), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_key_that_the_app_makes_anew_is_rebuilt_without_asking() {
+        assert_eq!(check_changes(&scope("50%", false, false, 9, 100), 9), Ok(()));
+        assert!(check_changes(&scope("50%", false, false, 10, 100), 9).is_err());
     }
 }

@@ -193,7 +193,7 @@ impl Redis {
             return Ok(Vec::new());
         }
         let scores: Vec<Option<f64>> = self.ask(&command)?;
-        self.expect(asked, scores.len())?;
+        self.same_count(asked, scores.len())?;
         Ok(scores.into_iter().map(|score| score.map(Amount::from_f64)).collect())
     }
 
@@ -233,7 +233,7 @@ impl Redis {
         }
         let done: RedisResult<Vec<bool>> = call.invoke(&mut self.connection);
         let done = done.map_err(|error| RedisError::of(&self.server, &error))?;
-        self.expect(changes.len(), done.len())?;
+        self.same_count(changes.len(), done.len())?;
         Ok(done)
     }
 
@@ -253,7 +253,7 @@ impl Redis {
             .map_err(|error| RedisError::of(&self.server, &error))
     }
 
-    fn expect(&self, asked: usize, answered: usize) -> Result<(), RedisError> {
+    fn same_count(&self, asked: usize, answered: usize) -> Result<(), RedisError> {
         if asked == answered {
             return Ok(());
         }

@@ -15,6 +15,7 @@ pub mod mariadb;
 pub mod recountd;
 pub mod redis_server;
 pub mod toutiao;
+pub mod world;
 pub mod writer;
 
 pub use mariadb::{Database, Mariadb};

@@ -20,7 +20,8 @@ impl Run<'_> {
             Ok(())
         })?;
         matched += self.compare(&mut waiting, &mut suspects)?;
-        check_result(&self.scope, self.findings.counters)?;
+        self.scope.rows = self.findings.counters;
+        check_result(&self.scope)?;
         self.scope.held = self.redis.held(self.key)?;
         if self.scope.held > matched {
             self.sweep(&ids, &mut suspects)?;

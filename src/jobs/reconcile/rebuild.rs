@@ -18,8 +18,9 @@ impl Run<'_> {
         // The whole result is looked at once before the first write, without Redis: a NULL or a
         // duplicate at its end must not leave half a key behind (R7).
         self.each_row(|_, _| Ok(()))?;
-        check_result(&self.scope, self.findings.counters)?;
-        let of = self.findings.counters;
+        self.scope.rows = self.findings.counters;
+        check_result(&self.scope)?;
+        let of = self.scope.rows;
         self.until(seen + self.work.settle)?;
         self.mysql.start(Select { query: self.work.query.clone(), only: None })?;
         let mut moved = Vec::new();
