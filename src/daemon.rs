@@ -27,7 +27,7 @@ const SLICE: Duration = Duration::from_secs(60);
 /// A difference between the two clocks that is called a step (S12).
 const STEP: TimeDelta = TimeDelta::seconds(1);
 /// How long cancelled runs may take to answer before the daemon ends without them (S10, S15).
-const CANCEL_GRACE: Duration = Duration::from_secs(3);
+const CANCEL_GRACE: Duration = Duration::from_secs(8);
 
 /// Why the daemon could not start.
 #[derive(Debug, Error)]
@@ -139,7 +139,11 @@ impl Daemon {
 
     fn turn_until_stopped(&mut self) {
         loop {
-            match self.inbox.recv_timeout(self.time_to_sleep()) {
+            let message = self.inbox.recv_timeout(self.time_to_sleep());
+            // Before anything else: what is scheduled from here on is in the new time already, and
+            // must not be moved by the step.
+            self.check_clock();
+            match message {
                 Ok(message) => {
                     self.take(message);
                     while let Ok(message) = self.inbox.try_recv() {
@@ -149,7 +153,6 @@ impl Daemon {
                 // The sender lives in the signal thread, which never ends.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            self.check_clock();
             self.feed(Event::Due);
             if self.is_over() {
                 return;
@@ -227,11 +230,13 @@ impl Daemon {
         notify::tell(Notice::Reloading);
         match load::load(&self.path) {
             Ok(config) => {
-                if config.daemon != self.config.daemon {
-                    log::warn!("[daemon] changed; that takes effect at the next start");
+                if config.daemon.workers != self.config.daemon.workers
+                    || config.daemon.state != self.config.daemon.state
+                {
+                    log::warn!("[daemon] workers and state change at the next start only");
                 }
                 let jobs = config.jobs.values().cloned().collect();
-                self.config = Config { daemon: self.config.daemon.clone(), ..config };
+                self.config = config;
                 self.feed(Event::Reloaded(jobs));
             }
             Err(error) => {

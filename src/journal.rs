@@ -25,9 +25,10 @@ pub fn record(record: &Record) {
             (level(*outcome), ran(*outcome, report.as_deref(), reason))
         }
         SlotEnd::Reload | SlotEnd::Shutdown => (Level::Info, record.end.to_string()),
-        SlotEnd::Missed { .. } | SlotEnd::Expired { .. } | SlotEnd::Skipped { .. } => {
-            (Level::Warn, record.end.to_string())
-        }
+        SlotEnd::Missed { .. }
+        | SlotEnd::Expired { .. }
+        | SlotEnd::Skipped { .. }
+        | SlotEnd::OverLimit => (Level::Warn, record.end.to_string()),
     };
     log::log!(level, "{job}: {text} ({run}slot {slot}{stands_for})");
 }

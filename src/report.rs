@@ -104,8 +104,16 @@ impl Findings {
     /// The most samples that a report holds.
     pub const MAX_SAMPLES: usize = 10;
 
-    /// Takes note of a counter that is proven to be wrong.
-    pub fn add_drifted(&mut self, change: &Change) {
+    /// Takes note of a change that is proven right.
+    pub fn add(&mut self, change: &Change) {
+        if change.removes() {
+            self.add_ghost(change);
+        } else {
+            self.add_drifted(change);
+        }
+    }
+
+    fn add_drifted(&mut self, change: &Change) {
         self.drifted += 1;
         self.missing += u64::from(change.from.is_none());
         self.drift_sum = self.drift_sum.plus(change.drift());

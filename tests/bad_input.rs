@@ -174,7 +174,11 @@ fn a_server_that_lets_nobody_in_fails_with_the_way_out() {
     let mysql_port = port(&mysql);
     for (mysql, redis, says) in [
         (format!("mysql://nobody:wrong@127.0.0.1:{mysql_port}/x"), redis.clone(), "Access denied"),
-        (mysql.replace(world.database.name(), "no_such_database"), redis.clone(), "no_such_database"),
+        (
+            mysql.replace(world.database.name(), "no_such_database"),
+            redis.clone(),
+            "no_such_database",
+        ),
         (mysql.clone(), redis.replace("redis://", "redis://:wrong@"), "Redis main"),
     ] {
         let jobs = format!("{}{}", servers_toml(&mysql, &redis), articles_job(""));

@@ -143,7 +143,8 @@ fn kill_9_in_the_middle_of_a_repair_leaves_a_key_that_the_next_run_finishes() {
         let left = world.wrong();
         assert!(!left.is_empty() && left.len() < wrong_before, "killed in the middle");
         let counters = toutiao::counters(&mut redis, ARTICLES_KEY);
-        let right = truth.iter().filter(|(id, n)| counters.get(&id.to_string()) == Some(&(**n as f64)));
+        let right =
+            truth.iter().filter(|(id, n)| counters.get(&id.to_string()) == Some(&(**n as f64)));
         assert!(right.count() > truth.len() - wrong_before, "nothing was deleted first");
         world.write_jobs(&articles_job(""));
         assert_eq!(world.recountd.output(&["once", JOB]).code(), 0);
@@ -159,8 +160,8 @@ fn systemd_is_told_when_it_is_ready_reloads_and_stops() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     let world = World::new(20, 50, "interval = \"1h\"");
-    let recountd = Recountd::new(env!("CARGO_BIN_EXE_recountd"), &jobs_of(&world))
-        .env("NOTIFY_SOCKET", &path);
+    let recountd =
+        Recountd::new(env!("CARGO_BIN_EXE_recountd"), &jobs_of(&world)).env("NOTIFY_SOCKET", &path);
     let mut daemon = recountd.spawn_run();
     let next = || {
         let mut buffer = [0; 500];

@@ -53,9 +53,9 @@ fn names(code: &str, name: &str) -> bool {
 /// Whether `code` names the crate `name` and not our module of the same name in stores/.
 fn names_crate(code: &str, name: &str) -> bool {
     let imported = code.contains("stores::") && !code.contains(&format!("use {name}::"));
-    let absolute = code.match_indices(&format!("::{name}::")).any(|(at, _)| {
-        !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
-    });
+    let absolute = code
+        .match_indices(&format!("::{name}::"))
+        .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
     absolute || (names(code, name) && !imported)
 }
 
@@ -86,8 +86,19 @@ fn the_core_imports_nothing_of_the_shell() {
 #[test]
 fn the_core_has_no_io_no_clock_no_threads_and_no_log() {
     const FORBIDDEN: [&str; 13] = [
-        "std::fs", "std::net", "std::thread", "std::env", "std::process", "std::io", "std::sync::mpsc",
-        "Instant::now", "Utc::now", "Local::now", "SystemTime", "log::", "println!",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::env",
+        "std::process",
+        "std::io",
+        "std::sync::mpsc",
+        "Instant::now",
+        "Utc::now",
+        "Local::now",
+        "SystemTime",
+        "log::",
+        "println!",
     ];
     for (file, code) in sources() {
         if CORE.iter().any(|core| file.starts_with(core)) {
@@ -114,14 +125,17 @@ fn each_library_has_one_home() {
 #[test]
 fn only_clock_rs_asks_what_time_it_is() {
     only(&["clock.rs"], "reading a clock", |code| {
-        ["Instant::now", "Utc::now", "Local::now", "SystemTime::now"].iter().any(|w| code.contains(w))
+        ["Instant::now", "Utc::now", "Local::now", "SystemTime::now"]
+            .iter()
+            .any(|w| code.contains(w))
     });
 }
 
 #[test]
 fn nothing_from_outside_can_panic_the_daemon() {
     for (file, code) in sources() {
-        for word in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]
+        for word in
+            [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]
         {
             // mysql::Row::unwrap gives the values of a row; it is no Result.
             let code = code.replace("row?.unwrap()", "");

@@ -76,8 +76,7 @@ fn a_deleted_key_is_rebuilt() {
 #[test]
 fn a_writer_at_full_speed_loses_nothing_to_a_run() {
     let mut world = World::new(5_000, 20_000, "settle = \"400ms\"");
-    let broken =
-        toutiao::break_counters(&mut world.connection(), 300, 50, 0, &mut world.rng);
+    let broken = toutiao::break_counters(&mut world.connection(), 300, 50, 0, &mut world.rng);
     let options = WriterOptions {
         users: 1..=5_000,
         hot: (1..=20).collect(),
@@ -178,14 +177,51 @@ fn ids_may_be_any_text() {
 }
 
 #[test]
+fn an_id_that_a_narrowed_query_does_not_find_is_not_taken_for_a_ghost() {
+    let world = World::new(10, 10, "");
+    let mut mysql = world.mysql();
+    // `WHERE id IN (0)` looks for the index of an ENUM, and finds no '0'.
+    mysql.query_drop("CREATE TABLE levels (id ENUM('0', '1', '2') PRIMARY KEY, n INT)").unwrap();
+    mysql.query_drop("INSERT INTO levels VALUES ('0', 100), ('1', 100), ('2', 100)").unwrap();
+    world.write_jobs(
+        "[jobs.levels]\ncron = \"@daily\"\nsettle = \"50ms\"\nguard = { max_changed = \"100%\" }\n\
+         query = \"SELECT id, n FROM levels\"\ntarget = { zset = \"levels\" }",
+    );
+    let mut redis = world.connection();
+    for counters in [&[("0", 99), ("1", 99), ("2", 99)][..], &[("1", 100), ("2", 100)]] {
+        redis::cmd("DEL").arg("levels").exec(&mut redis).unwrap();
+        for (id, n) in counters {
+            redis::cmd("ZADD").arg("levels").arg(n).arg(id).exec(&mut redis).unwrap();
+        }
+        let run = world.recountd.output(&["once", "levels", "--json"]);
+        assert_eq!(run.code(), 0, "{} {}", run.stdout, run.stderr);
+        assert_eq!(run.json()["outcome"], "repaired");
+        let counters = toutiao::counters(&mut redis, "levels");
+        assert!(counters.len() == 3 && counters.values().all(|n| *n == 100.0), "{counters:?}");
+    }
+}
+
+#[test]
+fn a_refusal_tells_what_the_run_would_have_changed() {
+    let mut world = World::new(200, 2_000, "guard = { max_changed = \"5%\" }");
+    toutiao::break_counters(&mut world.connection(), 50, 0, 10, &mut world.rng);
+    let run = world.recountd.output(&["once", JOB, "--json"]);
+    assert_eq!(run.code(), 4);
+    let report = run.json();
+    let found = ["drifted", "ghosts", "repaired"].map(|field| number(&report, field));
+    assert_eq!(found, [50, 10, 0]);
+    assert_eq!(world.wrong().len(), 60);
+}
+
+#[test]
 fn a_query_that_cannot_be_narrowed_is_asked_whole() {
     let mut world = World::new(500, 2_000, "");
     toutiao::break_counters(&mut world.connection(), 20, 5, 0, &mut world.rng);
     // Two columns of one name are good at a prompt, and an error in a derived table.
-    world.write_jobs(&support::world::articles_job("").replace(
-        "COUNT(article_id)",
-        "COUNT(article_id) AS user_id",
-    ));
+    world.write_jobs(
+        &support::world::articles_job("")
+            .replace("COUNT(article_id)", "COUNT(article_id) AS user_id"),
+    );
     let run = world.recountd.output(&["once", JOB, "--json"]);
     assert_eq!(run.code(), 0, "{} {}", run.stdout, run.stderr);
     assert!(world.wrong().is_empty());
@@ -197,7 +233,8 @@ fn people_get_a_short_table() {
     toutiao::break_counters(&mut world.connection(), 3, 1, 1, &mut world.rng);
     let run = world.recountd.output(&["once", JOB, "--dry-run"]);
     assert_eq!(run.code(), 5);
-    for expected in ["drift (dry run: nothing was written)", "drifted", "missing", "ghosts", "MySQL"]
+    for expected in
+        ["drift (dry run: nothing was written)", "drifted", "missing", "ghosts", "MySQL"]
     {
         assert!(run.stdout.contains(expected), "{expected} in\n{}", run.stdout);
     }

@@ -34,11 +34,8 @@ fn the_example_jobs_toml_is_valid() {
 #[test]
 fn every_jobs_toml_in_the_readme_is_valid() {
     let readme = file("README.md");
-    let blocks: Vec<&str> = readme
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(!blocks.is_empty());
     for block in blocks {
         check(block, &["is valid"]);

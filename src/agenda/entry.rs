@@ -38,6 +38,13 @@ pub enum Due {
         /// How many it stands for, itself included.
         stands_for: u32,
     },
+    /// Too many came late at once.
+    OverLimit {
+        /// The slot.
+        slot: DateTime<Utc>,
+        /// How many it stands for, itself included.
+        stands_for: u32,
+    },
 }
 
 impl Entry {
@@ -87,7 +94,7 @@ impl Entry {
                 && slot <= latest
             {
                 if due.len() == most {
-                    due.push(Due::Missed { slot: latest, stands_for: count(at, latest) });
+                    due.push(Due::OverLimit { slot: latest, stands_for: count(at, latest) });
                     break;
                 }
                 due.push(Due::Run { slot, stands_for: 1 });

@@ -147,6 +147,8 @@ pub enum SlotEnd {
         /// How long that one has been active.
         age: Duration,
     },
+    /// Without coalesce, more slots were late than may run at once (S6).
+    OverLimit,
     /// Its job was removed from jobs.toml before it started (S14).
     Reload,
     /// The daemon ended before it started (S15).
@@ -165,6 +167,7 @@ impl fmt::Display for SlotEnd {
                 let age = duration::format(*age);
                 write!(f, "skipped: run {by} has been active for {age}")
             }
+            Self::OverLimit => f.write_str("skipped: more than 100 late slots"),
             Self::Reload => f.write_str("skipped: its job was removed from jobs.toml"),
             Self::Shutdown => f.write_str("skipped: the daemon was stopping"),
         }

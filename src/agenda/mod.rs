@@ -56,6 +56,8 @@ struct Run {
     begun: DateTime<Utc>,
     attempt: u32,
     phase: Phase,
+    /// How the attempt before this one failed.
+    failure: Option<Box<SlotEnd>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +119,15 @@ impl Agenda {
         match event {
             Event::Due => self.due(now, &mut actions),
             Event::Finished { run, ended } => self.finished(now, run, ended, &mut actions),
-            Event::Reloaded(jobs) => self.reload(now, jobs, &mut actions),
-            Event::Stopping => self.stop(&mut actions),
+            // What was due before still is: it is dealt with under the definition that it had.
+            Event::Reloaded(jobs) => {
+                self.due(now, &mut actions);
+                self.reload(now, jobs, &mut actions);
+            }
+            Event::Stopping => {
+                self.due(now, &mut actions);
+                self.stop(&mut actions);
+            }
             Event::ClockStepped(by) => self.step(now, by),
         }
         self.dispatch(&mut actions);
@@ -176,6 +185,10 @@ impl Agenda {
                 actions.push(record(slot, stands_for, SlotEnd::Missed { late }));
                 return;
             }
+            Due::OverLimit { slot, stands_for } => {
+                actions.push(record(slot, stands_for, SlotEnd::OverLimit));
+                return;
+            }
         };
         let active = self.active.entry(Arc::clone(&job.name)).or_default();
         if active.len() >= job.limits.max_instances as usize
@@ -193,7 +206,15 @@ impl Agenda {
         let jitter = self.part_of(job.limits.jitter);
         self.runs.insert(
             run,
-            Run { job, slot, stands_for, begun: now, attempt: 1, phase: Phase::Waiting },
+            Run {
+                job,
+                slot,
+                stands_for,
+                begun: now,
+                attempt: 1,
+                phase: Phase::Waiting,
+                failure: None,
+            },
         );
         if jitter.is_zero() {
             self.queue.push_back(run);
@@ -230,11 +251,14 @@ impl Agenda {
             {
                 // Half of the backoff is random, so that what failed together is not tried together.
                 let backoff = backoff(limits.backoff, limits.max_backoff, run.attempt);
+                let Ended::Done { outcome, reason, report, .. } = ended else { return };
+                let attempts = run.attempt;
+                let failure = SlotEnd::Ran { outcome, attempts, reason: reason.clone(), report };
+                run.failure = Some(Box::new(failure));
                 run.attempt += 1;
                 run.phase = Phase::Waiting;
                 let wait = backoff / 2 + self.part_of(backoff / 2);
                 self.timers.insert((now + wait, Timer::Ready(id)));
-                let Ended::Done { reason, .. } = ended else { return };
                 actions.push(Action::WillRetry { run: id, wait, reason });
                 return;
             }
@@ -272,7 +296,9 @@ impl Agenda {
         self.queue.retain(|id| !ids.contains(id));
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ready(id) if ids.contains(id)));
         for id in ids {
-            self.record(id, end.clone(), actions);
+            // A run that waited for its retry did run: its failure is what became of the slot.
+            let failure = self.runs.get_mut(&id).and_then(|run| run.failure.take());
+            self.record(id, failure.map_or_else(|| end.clone(), |failure| *failure), actions);
         }
     }
 
@@ -331,7 +357,7 @@ impl Agenda {
             Timer::Slot(_) => (at, timer),
         });
         self.timers = moved.collect();
-        if by < -CORRECTION {
+        if by < -CORRECTION && !self.stopping {
             let names: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
             for name in names {
                 if let Some(entry) = self.remove(&name) {

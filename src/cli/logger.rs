@@ -2,27 +2,58 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use chrono::SecondsFormat;
 use env_logger::fmt::Formatter;
-use env_logger::{Builder, Env};
+use env_logger::{Builder, Env, Target, WriteStyle};
+use indicatif::ProgressBar;
 use log::{Level, Record};
 
 use crate::clock;
 
-/// Starts the log. `RUST_LOG` sets the level; without it the daemon tells what it does (info), and
-/// a command only what goes wrong (warn).
-pub fn start(daemon: bool) {
-    let default = if daemon { "info" } else { "warn" };
-    let mut builder = Builder::from_env(Env::default().default_filter_or(default));
+/// The bar that a command draws on the terminal, if it does.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Starts the log. `RUST_LOG` sets the level; without it, it is info.
+pub fn start() {
+    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
     if journald_reads() {
         builder.format(for_journald);
     } else {
         builder.format(for_people);
     }
+    if io::stderr().is_terminal() {
+        // Behind a pipe env_logger would not see the terminal, and would leave the colours out.
+        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        builder.write_style(if plain { WriteStyle::Never } else { WriteStyle::Always });
+        builder.target(Target::Pipe(Box::new(AboveBar)));
+    }
     builder.init();
+}
+
+/// From now on the log is written above this bar instead of through it.
+pub fn share_terminal_with(bar: &ProgressBar) {
+    BAR.set(bar.clone()).ok();
+}
+
+/// Standard error, with the bar out of the way while a line is written.
+struct AboveBar;
+
+impl Write for AboveBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BAR.get() {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(line))?,
+            None => io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Tells the user why the command ended: where journald reads, as a log line of its own.

@@ -91,7 +91,7 @@ impl CliError {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logger::start(matches!(cli.command, Command::Run(_)));
+    logger::start();
     let ended = match cli.command {
         Command::Run(config) => run::run(config),
         Command::Check(args) => check::run(args),

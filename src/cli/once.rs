@@ -1,13 +1,16 @@
 //! `recountd once`: runs one job now, here.
 
 use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CliError, ConfigFile, find_job};
+use super::{CliError, ConfigFile, find_job, logger};
 use crate::clock;
+use crate::daemon::DaemonError;
 use crate::jobs::{self, Cancel, Context, Mode, Progress};
 use crate::reconcile::{Amount, ROUNDS};
 use crate::report::Report;
@@ -47,9 +50,13 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     // Ctrl-C stops the query on the server, too, instead of leaving it behind.
     signals::listen(move |signal| {
         if signal == Signal::Stop {
+            if stop.is_cancelled() {
+                process::exit(130);
+            }
             stop.cancel();
         }
-    })?;
+    })
+    .map_err(DaemonError::System)?;
     let bar = progress_bar(&job.name);
     let timeout = job.limits.timeout;
     let context = Context {
@@ -59,17 +66,29 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         timeout,
         progress: &|progress| show(&bar, progress),
     };
-    let report = jobs::attempt(&job, &context, clock::wall()).report;
+    logger::share_terminal_with(&bar);
+    // In a thread of its own, because a signal interrupts what the main thread reads from Redis.
+    let report = thread::scope(|scope| {
+        scope.spawn(|| jobs::attempt(&job, &context, clock::wall()).report).join()
+    });
     bar.finish_and_clear();
+    let report = report.unwrap_or_else(|panic| panic::resume_unwind(panic));
+    match print(&report, args.json) {
+        // A reader that has seen enough does not change how the run ended.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::from(report.outcome.exit_code())),
+    }
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
+    if json {
+        serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
     } else {
-        table(&report, &mut out)?;
+        table(report, &mut out)?;
     }
-    out.flush()?;
-    Ok(ExitCode::from(report.outcome.exit_code()))
+    out.flush()
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use url::Url;
 
 use super::problem::Problem;
 
@@ -72,14 +73,23 @@ struct Cut {
 
 const MASK: &str = "***";
 
-/// Replaces what stands between `://user:` and `@` on a line, placeholders excepted: the offending
-/// line is shown to people, and a password never is.
+/// Masks what may be a secret: the offending line is shown to people, and a password never is.
+///
+/// In the tables of servers every value is masked but a URL that plainly has no password in it,
+/// placeholders apart; elsewhere, whatever stands between `://user:` and `@`.
 fn mask_passwords(text: &str) -> (String, Vec<Cut>) {
     let mut shown = String::with_capacity(text.len());
     let mut cuts = Vec::new();
     let mut at = 0;
+    let mut in_server = false;
     for line in text.split_inclusive('\n') {
-        match password(line) {
+        let begin = line.trim_start();
+        if begin.starts_with('[') {
+            in_server = names_server(begin.trim_start_matches('['));
+        }
+        let of_server = in_server || (names_server(begin) && begin.contains(['.', '{']));
+        let secret = if of_server { value(line) } else { password(line) };
+        match secret {
             Some(secret) => {
                 shown.push_str(line.get(..secret.start).unwrap_or_default());
                 shown.push_str(MASK);
@@ -93,14 +103,64 @@ fn mask_passwords(text: &str) -> (String, Vec<Cut>) {
     (shown, cuts)
 }
 
+fn names_server(text: &str) -> bool {
+    let name = text.trim_start_matches([' ', '"', '\'']);
+    ["mysql", "redis"].iter().any(|kind| name.starts_with(kind))
+}
+
+/// Where the value stands on a line of a server's table, if it may hold a secret.
+fn value(line: &str) -> Option<Range<usize>> {
+    let trimmed = line.trim();
+    if trimmed.is_empty() || trimmed.starts_with(['[', '#']) {
+        return None;
+    }
+    let begin = line.find('=').map_or(0, |equals| equals + 1);
+    let end = line.trim_end().len();
+    let begin = begin + line.get(begin..end)?.len() - line.get(begin..end)?.trim_start().len();
+    let text = line.get(begin..end)?;
+    // A number, a truth value or an empty table in the place of a URL hides nothing.
+    if ["true", "false"].contains(&text)
+        || text.bytes().all(|b| b.is_ascii_digit() || b"{}[]., ".contains(&b))
+    {
+        return None;
+    }
+    (!text.is_empty() && !has_no_password(text)).then_some(begin..end)
+}
+
+/// Whether a quoted URL has, apart from placeholders, no password and nothing that could be one.
+fn has_no_password(quoted: &str) -> bool {
+    let Some(mut rest) = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')) else {
+        return false;
+    };
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once("${") {
+        plain.push_str(before);
+        if before.ends_with("://") {
+            plain.push_str("host");
+        }
+        // A placeholder that was not closed is a name up to the end, or it is not shown.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_:.-".contains(c);
+        rest = match after.split_once('}') {
+            Some((_, next)) => next,
+            None if after.chars().all(is_name) => "",
+            None => return false,
+        };
+    }
+    plain.push_str(rest);
+    Url::parse(&plain).is_ok_and(|url| {
+        let behind = [url.path(), url.query().unwrap_or(""), url.fragment().unwrap_or("")];
+        url.has_host()
+            && url.password().is_none_or(str::is_empty)
+            && !behind.iter().any(|part| part.contains('@'))
+    })
+}
+
 /// Where the password stands in a line. Up to the last `@`: a password may hold one itself.
 fn password(line: &str) -> Option<Range<usize>> {
     let authority = line.find("://")? + 3;
     let end = line.rfind('@').filter(|end| *end > authority)?;
     let colon = authority + line.get(authority..end)?.find(':')?;
-    let secret = line.get(colon + 1..end)?;
-    let is_placeholder = secret.starts_with("${") && secret.find('}') == Some(secret.len() - 1);
-    (!secret.is_empty() && !is_placeholder).then_some(colon + 1..end)
+    (colon + 1 < end).then_some(colon + 1..end)
 }
 
 /// Where a span of the original lies after the cuts.

@@ -116,6 +116,9 @@ pub enum Problem {
         /// The names that the file has.
         known: Vec<String>,
     },
+    /// A URL where the name of a server belongs; it is not repeated, since it holds a password.
+    #[error("`{0}` takes the name of a server, not its url")]
+    UrlForName(&'static str),
     /// A job names no server, and there is not exactly one to take.
     #[error("{job} does not say which {kind} server it uses, and there {}", are(.known.len()))]
     WhichServer {
@@ -129,6 +132,9 @@ pub enum Problem {
     /// A URL that the library which connects does not accept.
     #[error("`url` cannot be used: {0}")]
     Url(String),
+    /// A URL with an `@` behind its host: a password that is not percent-encoded.
+    #[error("`url` has an `@` behind the host")]
+    RawPassword,
     /// A placeholder whose value is not there.
     #[error("`${{{placeholder}}}` in `url`: {reason}")]
     Placeholder {
@@ -201,6 +207,9 @@ impl Problem {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("add [{kind}.{name}] with its url"),
             },
+            Self::UrlForName(kind) => {
+                format!("write the url into [{kind}.main], and {kind} = \"main\" here")
+            }
             Self::WhichServer { kind, known, .. } if known.is_empty() => {
                 format!("add [{kind}.main] with its url")
             }
@@ -217,6 +226,9 @@ impl Problem {
             }
             Self::Placeholder { placeholder, .. } => {
                 format!("set the environment variable {placeholder}")
+            }
+            Self::RawPassword => {
+                "percent-encode the password (/ is %2F, ? is %3F, # is %23, @ is %40), or write it as ${NAME}, which does so by itself".to_owned()
             }
             Self::OpenPlaceholder => "write ${NAME} or ${credential:NAME}".to_owned(),
             Self::TargetKind => {

@@ -135,6 +135,14 @@ impl File<'_> {
             Ok(url) => url,
             Err(error) => return item.fail(Problem::Url(error.to_string())),
         };
+        // A password with a raw `/` or `?` ends the host, and the rest of it would be shown as if
+        // it were a path. The library must not even quote it.
+        if [url.path(), url.query().unwrap_or(""), url.fragment().unwrap_or("")]
+            .iter()
+            .any(|part| part.contains('@'))
+        {
+            return item.fail(Problem::RawPassword);
+        }
         match (self.surroundings.check_url)(kind, url.as_str()) {
             Ok(()) => Some(url),
             Err(reason) => item.fail(Problem::Url(reason)),
@@ -214,7 +222,9 @@ fn limits(table: &mut Table<'_>, base: &Limits) -> Limits {
     let mut limits = base.clone();
     let duration =
         |table: &mut Table<'_>, key, least| table.get(key).and_then(|i| i.duration(least..=YEAR));
-    set(&mut limits.misfire_grace, duration(table, "misfire_grace", Duration::ZERO));
+    // Less than the time that a thread takes to start would let no slot run at all.
+    let least_grace = Duration::from_millis(100);
+    set(&mut limits.misfire_grace, duration(table, "misfire_grace", least_grace));
     set(&mut limits.coalesce, table.get("coalesce").and_then(|i| i.boolean()));
     set(&mut limits.max_instances, table.get("max_instances").and_then(|i| i.integer(1..=1000)));
     set(&mut limits.timeout, duration(table, "timeout", MS));
@@ -230,7 +240,16 @@ fn reconcile(table: &mut Table<'_>, shared: &Shared) -> Option<Reconcile> {
     let redis = server(table, "redis", &shared.redis);
     let query = table
         .require("query", "query = \"SELECT user_id, COUNT(*) FROM ... GROUP BY user_id\"")
-        .and_then(|i| i.filled_text("one SELECT in quotes"));
+        .and_then(|i| {
+            // A semicolon ends a statement at a prompt; inside of the wrapped query of R3 it would break it.
+            let text = i.filled_text("one SELECT in quotes")?;
+            let query = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace()).trim_start();
+            if query.is_empty() {
+                i.fail(Problem::Empty(i.key.clone()))
+            } else {
+                Some(query.to_owned())
+            }
+        });
     let target = table
         .require("target", "target = { zset = \"count:user:arts\" }")
         .and_then(|i| i.table("`target`", "a table, as in { zset = \"count:user:arts\" }"))
@@ -253,8 +272,7 @@ fn reconcile(table: &mut Table<'_>, shared: &Shared) -> Option<Reconcile> {
         }
         redis_share = share;
     }
-    // A semicolon ends a statement at a prompt; inside of the wrapped query of R3 it would break it.
-    let query = query?.trim().trim_end_matches(';').trim_end().to_owned();
+    let query = query?;
     let (mysql, redis, target) = (mysql?, redis?, target??);
     Some(Reconcile { mysql, redis, query, target, settle, ghosts, guard, redis_share })
 }
@@ -297,14 +315,15 @@ fn target(mut table: Table<'_>) -> Option<Target> {
         }
         other => Ok(other),
     });
+    // A misspelt key explains a missing one: it is not blamed twice.
     match shaped {
-        Ok(target) => {
-            table.finish();
-            target
-        }
-        Err(problem) => {
+        Err(problem) if !table.has_unknown() => {
             table.fail(problem);
             None
+        }
+        shaped => {
+            table.finish();
+            shaped.ok().flatten()
         }
     }
 }
@@ -315,6 +334,9 @@ fn server(table: &mut Table<'_>, kind: &'static str, servers: &Servers) -> Optio
     if let Some(item) = table.get(kind) {
         let name = item.text("the name of a server in quotes, as in \"main\"")?;
         return servers.get(name).cloned().or_else(|| {
+            if name.contains([':', '/', '@']) {
+                return item.fail(Problem::UrlForName(kind));
+            }
             item.fail(Problem::NoSuchServer { kind, name: name.to_owned(), known: known() })
         });
     }

@@ -88,6 +88,11 @@ impl<'d> Table<'d> {
         self.problems.add(self.span.clone(), problem);
     }
 
+    /// Whether there is a key that nobody has asked for.
+    pub fn has_unknown(&self) -> bool {
+        self.entries.iter().any(|(key, _)| !self.asked.contains(&key.get_ref().as_ref()))
+    }
+
     /// Ends the reading: every key that nobody asked for is unknown.
     pub fn finish(self) {
         for (key, _) in self.entries {

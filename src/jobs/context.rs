@@ -59,7 +59,7 @@ pub struct Context<'a> {
     /// The job's timeout, for the message.
     pub timeout: Duration,
     /// Takes note of how far it has come.
-    pub progress: &'a dyn Fn(Progress),
+    pub progress: &'a (dyn Fn(Progress) + Sync),
 }
 
 impl Context<'_> {
@@ -125,6 +125,9 @@ pub enum RunError {
     /// Redis failed it.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// A guard found something after the first write.
+    #[error("after some repairs, each of them right: {0}")]
+    Late(Refusal),
     /// It was told to stop.
     #[error("cancelled; what was written is right, the next run goes on from there")]
     Cancelled,
@@ -147,7 +150,7 @@ impl RunError {
             Self::Mysql(error) => error.kind.is_passing(),
             Self::Redis(error) => error.kind.is_passing(),
             Self::TimedOut(_) | Self::Panicked(_) => true,
-            Self::Cancelled | Self::Target(_) => false,
+            Self::Late(_) | Self::Cancelled | Self::Target(_) => false,
         }
     }
 }

@@ -40,11 +40,28 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
     let held = redis.held(key)?;
     let scope = Scope { guard: work.guard, force: context.mode.force, held, rows: 0 };
     let column = String::new();
-    let mut run =
-        Run { job, work, key, context, scope, mysql, redis, pace, column, narrow: true, findings };
-    let suspects = if kind == KeyKind::Absent { run.rebuild(seen)? } else { run.discover()? };
-    run.confirm(suspects)?;
-    Ok(run.outcome())
+    let (narrow, written) = (true, 0);
+    let mut run = Run {
+        job,
+        work,
+        key,
+        context,
+        scope,
+        mysql,
+        redis,
+        pace,
+        column,
+        narrow,
+        findings,
+        written,
+    };
+    let suspects = if kind == KeyKind::Absent { run.rebuild(seen) } else { run.discover() };
+    match suspects.and_then(|suspects| run.confirm(suspects)) {
+        Ok(()) => Ok(run.outcome()),
+        // Refused means that nothing was written; what turns up later than that is a failure.
+        Err(Stop::Refused(refusal)) if run.written > 0 => Err(RunError::Late(refusal).into()),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// One run on its way.
@@ -62,6 +79,8 @@ struct Run<'a> {
     /// Whether the query may be narrowed to a few ids; false once that has failed.
     narrow: bool,
     findings: &'a mut Findings,
+    /// Counters written or removed so far.
+    written: u64,
 }
 
 impl Run<'_> {
@@ -119,18 +138,13 @@ impl Run<'_> {
     }
 
     fn note(&mut self, change: &Change) {
-        if change.removes() {
-            self.findings.add_ghost(change);
-        } else {
-            self.findings.add_drifted(change);
-        }
+        self.findings.add(change);
         if self.context.mode.dry_run {
             return;
         }
-        if !change.removes() {
-            self.findings.repaired += 1;
-        }
-        let written = self.findings.repaired + self.findings.ghosts;
+        self.written += 1;
+        let written = self.written;
+        self.findings.repaired += u64::from(!change.removes());
         let level = if written <= LOGGED { log::Level::Info } else { log::Level::Debug };
         let text = |amount: Option<Amount>| amount.map_or("absent".to_owned(), |a| a.to_string());
         let (job, id) = (&self.job.name, &change.id);

@@ -9,8 +9,10 @@ use super::row::Row;
 pub struct Suspect {
     /// The id.
     pub id: Id,
-    /// Whether Redis had a counter for it.
+    /// Whether Redis had a counter for it that was not 0.
     pub in_redis: bool,
+    /// Whether the result of the whole query had it; if not, it looks like a ghost.
+    pub in_truth: bool,
 }
 
 /// What one chunk of rows came to.
@@ -28,11 +30,10 @@ pub struct Comparison {
 pub fn compare(rows: &[Row], counters: &[Option<Amount>]) -> Comparison {
     let mut found = Comparison::default();
     for (row, counter) in rows.iter().zip(counters) {
-        if counter.is_some_and(|c| !c.is_zero()) {
-            found.matched += 1;
-        }
+        let in_redis = counter.is_some_and(|c| !c.is_zero());
+        found.matched += u64::from(in_redis);
         if counter.unwrap_or(Amount::ZERO) != row.truth {
-            found.suspects.push(Suspect { id: row.id.clone(), in_redis: counter.is_some() });
+            found.suspects.push(Suspect { id: row.id.clone(), in_redis, in_truth: true });
         }
     }
     found

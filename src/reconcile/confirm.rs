@@ -16,6 +16,13 @@ pub fn reading_interval(settle: Duration) -> Duration {
     (settle / 25).max(Duration::from_millis(5))
 }
 
+/// How long the readings may pause before what stood still so far proves nothing any more: five
+/// intervals, not less than 50 ms, which a busy machine may well take to wake a thread.
+#[must_use]
+pub fn longest_gap(settle: Duration) -> Duration {
+    (reading_interval(settle) * 5).max(Duration::from_millis(50))
+}
+
 /// Counters being watched. Two equal readings do not prove that nothing moved in between: a +1 and
 /// a −1 look the same. Many readings close together do, as far as they are closer than two writes.
 #[derive(Debug)]
@@ -25,7 +32,7 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Watched {
-    id: Id,
+    suspect: Suspect,
     state: State,
 }
 
@@ -77,8 +84,21 @@ pub struct Verdict {
     pub ghosts: Vec<Change>,
     /// Ids whose counter moved: nothing is known of them yet.
     pub moved: Vec<Suspect>,
+    /// Ids that a narrowed query did not find: nothing is known of them yet either.
+    pub unseen: Vec<Suspect>,
     /// Ids that are true after all: a write was in flight when they looked wrong.
     pub settled: u64,
+}
+
+/// The truth of the watched ids in one snapshot.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// The values that were found.
+    pub values: HashMap<Id, Amount>,
+    /// Whether the whole query was asked. Only then does it mean anything that an id is not there:
+    /// `WHERE id IN (...)` need not find what the query itself returns (an ENUM whose words are
+    /// numbers is compared by its index, a collation may change the spelling).
+    pub whole: bool,
 }
 
 impl Watch {
@@ -86,7 +106,7 @@ impl Watch {
     #[must_use]
     pub fn new(suspects: Vec<Suspect>) -> Self {
         let watched =
-            suspects.into_iter().map(|s| Watched { id: s.id, state: State::Unread }).collect();
+            suspects.into_iter().map(|suspect| Watched { suspect, state: State::Unread }).collect();
         Self { watched }
     }
 
@@ -99,7 +119,7 @@ impl Watch {
 
     /// The ids at some places, in their order.
     pub fn ids(&self, places: &[usize]) -> impl Iterator<Item = &Id> {
-        places.iter().filter_map(|place| self.watched.get(*place)).map(|w| &w.id)
+        places.iter().filter_map(|place| self.watched.get(*place)).map(|w| &w.suspect.id)
     }
 
     /// Takes a reading of one counter. One that ever reads differently has moved.
@@ -112,28 +132,32 @@ impl Watch {
         };
     }
 
-    /// Ends the watch: `truth` holds, for each watched id that MySQL's snapshot has, its value.
+    /// The readings were interrupted: what moved meanwhile was not seen, so all may have.
+    pub fn interrupt(&mut self) {
+        for watched in &mut self.watched {
+            watched.state = State::Moved;
+        }
+    }
+
+    /// Ends the watch.
     #[must_use]
-    pub fn judge(self, truth: &HashMap<Id, Amount>) -> Verdict {
+    pub fn judge(self, truth: &Truth) -> Verdict {
         let mut verdict = Verdict::default();
-        for Watched { id, state } in self.watched {
-            let counter = match state {
-                State::Still(counter) => counter,
-                State::Unread | State::Moved => {
-                    verdict.moved.push(Suspect { id, in_redis: true });
-                    continue;
-                }
-            };
-            let value = truth.get(&id).copied();
-            if counter.unwrap_or(Amount::ZERO) == value.unwrap_or(Amount::ZERO) {
-                verdict.settled += 1;
+        for Watched { suspect, state } in self.watched {
+            let State::Still(counter) = state else {
+                verdict.moved.push(suspect);
                 continue;
-            }
-            let change = Change { id, from: counter, to: value };
-            if change.removes() {
-                verdict.ghosts.push(change);
+            };
+            let value = truth.values.get(&suspect.id).copied();
+            if value.is_none() && !truth.whole {
+                verdict.unseen.push(suspect);
+            } else if counter.unwrap_or(Amount::ZERO) == value.unwrap_or(Amount::ZERO) {
+                verdict.settled += 1;
             } else {
-                verdict.drifted.push(change);
+                let change = Change { id: suspect.id, from: counter, to: value };
+                let list =
+                    if change.removes() { &mut verdict.ghosts } else { &mut verdict.drifted };
+                list.push(change);
             }
         }
         verdict
@@ -146,11 +170,36 @@ mod tests {
 
     fn judge(readings: &[Option<i64>], truth: Option<i64>) -> Verdict {
         let id = Id::Number(7);
-        let mut watch = Watch::new(vec![Suspect { id: id.clone(), in_redis: true }]);
+        let mut watch = Watch::new(vec![suspect(&id)]);
         for reading in readings {
             watch.observe(0, reading.map(Amount::Int));
         }
-        watch.judge(&truth.map(|t| (id, Amount::Int(t))).into_iter().collect())
+        let values = truth.map(|t| (id, Amount::Int(t))).into_iter().collect();
+        watch.judge(&Truth { values, whole: true })
+    }
+
+    fn suspect(id: &Id) -> Suspect {
+        Suspect { id: id.clone(), in_redis: true, in_truth: true }
+    }
+
+    #[test]
+    fn absence_from_a_narrowed_query_proves_nothing() {
+        for counter in [None, Some(0), Some(3)] {
+            let mut watch = Watch::new(vec![suspect(&Id::Number(7))]);
+            watch.observe(0, counter.map(Amount::Int));
+            let verdict = watch.judge(&Truth::default());
+            assert_eq!((verdict.unseen.len(), verdict.ghosts.len(), verdict.settled), (1, 0, 0));
+        }
+    }
+
+    #[test]
+    fn an_interrupted_watch_proves_nothing() {
+        let mut watch = Watch::new(vec![suspect(&Id::Number(7))]);
+        watch.observe(0, None);
+        watch.interrupt();
+        watch.observe(0, None);
+        let verdict = watch.judge(&Truth { values: HashMap::new(), whole: true });
+        assert_eq!(verdict.moved.len(), 1);
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub enum Refusal {
     /// The id of a row is NULL.
     #[error("the query returned a row whose id is NULL; exclude it with WHERE ... IS NOT NULL")]
     NullId,
+    /// The id of a row is a date or a time, which has more than one spelling.
+    #[error("the id {id} is a date or a time; select CAST(... AS CHAR), spelled as Redis has it")]
+    TimeId {
+        /// The id.
+        id: String,
+    },
     /// The value of a row is NULL.
     #[error("the value of id {id} is NULL; wrap the second column in COALESCE(..., 0)")]
     NullValue {

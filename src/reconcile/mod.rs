@@ -11,7 +11,7 @@ mod row;
 
 pub use amount::Amount;
 pub use compare::{Comparison, Suspect, compare};
-pub use confirm::{Change, ROUNDS, Verdict, Watch, reading_interval};
+pub use confirm::{Change, ROUNDS, Truth, Verdict, Watch, longest_gap, reading_interval};
 pub use guard::{Refusal, Scope, check_changes, check_result};
 pub use id::{Id, IdSet};
 pub use pace::Pace;

@@ -20,6 +20,7 @@ pub struct Pace {
 impl Pace {
     /// Members a script may write in one call.
     pub const WRITES: usize = 50;
+    const LONGEST_PAUSE: Duration = Duration::from_millis(40);
     const FIRST: f64 = 100.0;
     const LEAST: f64 = 20.0;
     const MOST: f64 = 250.0;
@@ -63,6 +64,9 @@ impl Pace {
     pub fn after_command(&mut self, elapsed: Duration) -> Duration {
         let busy = elapsed.saturating_sub(self.round_trip);
         self.owed += busy.mul_f64(1.0 / self.share.max(0.01) - 1.0);
+        // A reply that took very long waited for somebody else, which is not ours to make good;
+        // and a long pause would tear a hole into a watch.
+        self.owed = self.owed.min(Self::LONGEST_PAUSE);
         // A sleep much shorter than this lasts longer than it should: small debts are gathered.
         if self.owed < Duration::from_millis(1) {
             return Duration::ZERO;

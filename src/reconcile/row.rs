@@ -42,7 +42,7 @@ impl Row {
             Cell::UInt(number) => Id::Number(number),
             Cell::Float(number) => Id::from_bytes(number.to_string().as_bytes()),
             Cell::Bytes(bytes) => Id::from_bytes(&bytes),
-            Cell::Time(text) => Id::from_bytes(text.as_bytes()),
+            Cell::Time(text) => return Err(Refusal::TimeId { id: text }),
         };
         let not_a_number = |text: &str| Refusal::NotANumber {
             id: id.to_string(),

@@ -3,6 +3,7 @@
 //! A connection lives in a thread of its own. The run's thread takes the rows from a bounded
 //! channel, so that it can look at its deadline, and go on watching counters, while MySQL works.
 
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -23,6 +24,8 @@ pub use error::{MysqlError, MysqlErrorKind};
 const BATCH: usize = 500;
 /// Messages that may wait in the channel: the bound on what is in memory.
 const BATCHES: usize = 8;
+/// How long killing a query may take; a cancelled run's thread is free within 2 s (S10).
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the library accepts the URL.
 ///
@@ -78,9 +81,9 @@ impl Select {
 /// What a running query says next.
 #[derive(Debug)]
 pub enum Next {
-    /// The snapshot has been taken; it lies between the order and this message.
-    Began,
-    /// The query's answer begins; this is the name of its first column.
+    /// The query's answer begins; this is the name of its first column. The snapshot lies between
+    /// the order and this message: all tables are open and locked by then, so that this holds for
+    /// engines without snapshots (MyISAM, MEMORY) as well.
     Columns(String),
     /// The first two columns of some rows.
     Rows(Vec<(Cell, Cell)>),
@@ -111,17 +114,17 @@ impl Session {
     /// # Errors
     /// The server cannot be reached or does not let us in; after [`CONNECT_TIMEOUT`] at the latest.
     pub fn open(server: &Arc<Server>, silence: Duration) -> Result<Self, MysqlError> {
-        let opts = options(server, silence)?;
         let (orders, inbox) = mpsc::sync_channel(1);
         let (outbox, messages) = mpsc::sync_channel(BATCHES);
-        let spawned = thread::Builder::new()
-            .name("mysql".to_owned())
-            .spawn(move || serve(opts, &inbox, &outbox));
+        let spawned = thread::Builder::new().name("mysql".to_owned()).spawn({
+            let server = Arc::clone(server);
+            move || serve(&server, silence.max(CONNECT_TIMEOUT), &inbox, &outbox)
+        });
         if let Err(error) = spawned {
             return Err(MysqlError::new(server, MysqlErrorKind::Thread(error.to_string())));
         }
-        // A server that accepts the connection and then says nothing is given up here; its thread
-        // ends by itself when the silence has lasted long enough.
+        // A name that takes long to look up, or a server that never says a word, is given up here;
+        // the thread ends by itself soon after.
         let connection_id = match messages.recv_timeout(CONNECT_TIMEOUT) {
             Ok(Message::Connected(id)) => id,
             Ok(Message::Failed(kind)) => return Err(MysqlError::new(server, kind)),
@@ -176,15 +179,23 @@ impl Drop for Session {
             return;
         }
         // Without the kill, dropping a result reads all the rest of it, and the server goes on
-        // working for nobody (18 s were measured).
-        let killed = options(&self.server, CONNECT_TIMEOUT).and_then(|opts| {
-            let mut second = Conn::new(opts).map_err(|e| MysqlError::of(&self.server, e))?;
-            second
-                .query_drop(format!("KILL QUERY {}", self.connection_id))
-                .map_err(|e| MysqlError::of(&self.server, e))
-        });
-        if let Err(error) = killed {
-            log::warn!("a cancelled query may still run: {error}");
+        // working for nobody (18 s were measured). The connection is killed and not only its
+        // query, which might not have begun yet. All in a thread, for the server may be mute.
+        let (server, id) = (Arc::clone(&self.server), self.connection_id);
+        let (answer, killed) = mpsc::sync_channel(1);
+        let kill = move || {
+            let ended = connect(&server, CONNECT_TIMEOUT).and_then(|mut second| {
+                second.query_drop(format!("KILL {id}")).map_err(MysqlErrorKind::from)
+            });
+            answer.send(ended.map_err(|kind| MysqlError::new(&server, kind))).ok();
+        };
+        let spawned = thread::Builder::new().name("mysql-kill".to_owned()).spawn(kill);
+        match spawned.map(|_| killed.recv_timeout(KILL_TIMEOUT)) {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => log::warn!("a cancelled query may still run: {error}"),
+            Ok(Err(_)) | Err(_) => {
+                log::warn!("a cancelled query may still run on MySQL {}", self.server.name);
+            }
         }
     }
 }
@@ -206,39 +217,62 @@ pub fn version(server: &Arc<Server>) -> Result<String, MysqlError> {
                     version = String::from_utf8_lossy(text).into_owned();
                 }
             }
-            Next::Began | Next::Columns(_) => {}
+            Next::Columns(_) => {}
         }
     }
 }
 
-fn options(server: &Arc<Server>, silence: Duration) -> Result<Opts, MysqlError> {
-    let opts = Opts::from_url(server.url.reveal()).map_err(|error| {
-        MysqlError::new(server, MysqlErrorKind::Url(one_line(&error.to_string())))
-    })?;
+/// Connects to the first address of the server that lets us in. `silence` is how long it may be
+/// silent later, during a query.
+fn connect(server: &Server, silence: Duration) -> Result<Conn, MysqlErrorKind> {
+    let opts = Opts::from_url(server.url.reveal())
+        .map_err(|error| MysqlErrorKind::Url(one_line(&error.to_string())))?;
+    let host = opts.get_ip_or_hostname().into_owned();
+    let port = opts.get_tcp_port();
+    let with_tls = opts.get_ssl_opts().is_some();
     let builder = OptsBuilder::from_opts(opts)
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-        .read_timeout(Some(silence.max(CONNECT_TIMEOUT)))
-        .write_timeout(Some(silence.max(CONNECT_TIMEOUT)))
         // The default would leave the address in the URL for a socket that the server names.
         .prefer_socket(false)
         // A narrowed query differs each time; keeping it prepared would only fill the server.
-        .stmt_cache_size(Some(0))
-        .init(vec![
-            // The stream pauses while Redis compares; the server's own 60 s would cut it off.
-            "SET SESSION net_write_timeout = 3600".to_owned(),
+        .stmt_cache_size(Some(0));
+    // The library tries the first address only, and `localhost` is ::1 first. A certificate is
+    // made out to the name, though, so that with TLS the name has to stay.
+    let mut hosts = Vec::new();
+    if !with_tls && let Ok(addresses) = (host.as_str(), port).to_socket_addrs() {
+        hosts.extend(addresses.map(|address| address.ip().to_string()));
+    }
+    if hosts.is_empty() {
+        hosts.push(host);
+    }
+    let mut failure = MysqlErrorKind::NoAnswer;
+    for host in hosts {
+        let builder = builder.clone().ip_or_hostname(Some(host));
+        // First with a short patience: a server that accepts and stays silent would else hold
+        // this thread for as long as a query may be silent.
+        let greeting = builder.clone().read_timeout(Some(CONNECT_TIMEOUT));
+        let session = builder.read_timeout(Some(silence)).write_timeout(Some(silence)).init(vec![
+            // The stream pauses while Redis compares, and the connection idles while counters are
+            // watched; the server's own limits may be shorter than that.
+            "SET SESSION net_write_timeout = 28800, wait_timeout = 28800".to_owned(),
             "SET SESSION TRANSACTION READ ONLY".to_owned(),
         ]);
-    Ok(builder.into())
+        match Conn::new(greeting).and_then(|_| Conn::new(session)) {
+            Ok(conn) => return Ok(conn),
+            Err(error) => failure = MysqlErrorKind::from(error),
+        }
+    }
+    Err(failure)
 }
 
 /// The life of a connection: connect, then one query after the other, until an error or until
 /// nobody listens. After any error the connection is dropped: the next answer could be the last
 /// question's.
-fn serve(opts: Opts, orders: &Receiver<Select>, out: &SyncSender<Message>) {
-    let mut conn = match Conn::new(opts) {
+fn serve(server: &Server, silence: Duration, orders: &Receiver<Select>, out: &SyncSender<Message>) {
+    let mut conn = match connect(server, silence) {
         Ok(conn) => conn,
-        Err(error) => {
-            out.send(Message::Failed(MysqlErrorKind::from(error))).ok();
+        Err(kind) => {
+            out.send(Message::Failed(kind)).ok();
             return;
         }
     };
@@ -273,7 +307,6 @@ fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result
     // The server's default may be READ COMMITTED, where each statement has a snapshot of its own.
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
-    send(Next::Began)?;
     let (text, params) = select.statement();
     // Only prepared, a statement has done nothing yet. MariaDB lets DROP TABLE through in a READ
     // ONLY transaction, so whatever has no columns to return must not be executed at all.
@@ -283,7 +316,7 @@ fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result
         [] => return Err(Ended::Failed(MysqlErrorKind::NoResult)),
         [_] => return Err(Ended::Failed(MysqlErrorKind::OneColumn)),
     };
-    let mut result = conn.exec_iter(statement, params)?;
+    let mut result = conn.exec_iter(&statement, params)?;
     send(Next::Columns(column))?;
     let mut batch = Vec::with_capacity(BATCH);
     for row in result.by_ref() {
@@ -296,6 +329,7 @@ fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result
         }
     }
     drop(result);
+    conn.close(statement)?;
     conn.query_drop("ROLLBACK")?;
     send(Next::Rows(batch))?;
     send(Next::End)

@@ -19,8 +19,10 @@ pub use error::{RedisError, RedisErrorKind};
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sets a member to its new score if it still holds the expected one; both may be '' for absent.
-/// A member that holds the new score already counts as done, so that a retry after a lost reply
-/// changes nothing. It answers 1 for each member that is right now, 0 for each that has moved.
+/// It answers 1 for each member that it wrote, 0 for each that has moved. Safe to repeat: a second
+/// call finds the new score instead of the expected one and changes nothing. That a member holds
+/// the new score already does not make it right: it may have got there by a write that came after
+/// the snapshot, so it has moved like any other.
 const COMPARE_AND_SET: &str = "
 local function is(score, wanted)
   if wanted == '' then return not score end
@@ -30,9 +32,7 @@ local done = {}
 for i = 1, #ARGV, 3 do
   local member, expected, new = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local score = redis.call('ZSCORE', KEYS[1], member)
-  if is(score, new) then
-    done[#done + 1] = 1
-  elseif not is(score, expected) then
+  if not is(score, expected) then
     done[#done + 1] = 0
   elseif new == '' then
     redis.call('ZREM', KEYS[1], member)
@@ -212,7 +212,7 @@ impl Redis {
     }
 
     /// Writes each change whose counter still holds what it is expected to; says of each, in their
-    /// order, whether the counter is right now. Atomic, and safe to repeat.
+    /// order, whether it was written. Atomic, and safe to repeat.
     ///
     /// # Errors
     /// As every command. What had been written by then is right.

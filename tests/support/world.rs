@@ -28,13 +28,7 @@ impl World {
     }
 
     /// The same on servers that the test has started itself.
-    pub fn on(
-        mariadb: &Mariadb,
-        redis: Redis,
-        users: u64,
-        articles: u64,
-        settings: &str,
-    ) -> Self {
+    pub fn on(mariadb: &Mariadb, redis: Redis, users: u64, articles: u64, settings: &str) -> Self {
         let database = mariadb.create_database();
         let mut rng = Rng::with_seed(seed());
         let mut conn = database.conn();
@@ -42,7 +36,9 @@ impl World {
         toutiao::seed(&mut conn, &mut redis.connection(), users, articles, &mut rng);
         let head = servers_toml(database.url(), &redis.url());
         let jobs = format!("{head}{}", articles_job(settings));
-        let binary = option_env!("CARGO_BIN_EXE_recountd").expect("cargo sets it for tests");
+        let Some(binary) = option_env!("CARGO_BIN_EXE_recountd") else {
+            panic!("only cargo test knows where the binary is");
+        };
         let recountd = Recountd::new(binary, &jobs);
         Self { database, redis, recountd, rng }
     }

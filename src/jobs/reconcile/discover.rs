@@ -54,7 +54,7 @@ impl Run<'_> {
                     }
                 }
                 Next::End => return Ok(ids),
-                Next::Began | Next::Nothing => {}
+                Next::Nothing => {}
             }
         }
     }
@@ -82,7 +82,7 @@ impl Run<'_> {
             for (id, counter) in page.members {
                 // A sweep may show a member twice, and 0 is as good as absent (R1).
                 if !counter.is_zero() && !known.contains(&id) && ghosts.insert(&id) {
-                    suspects.push(Suspect { id, in_redis: true });
+                    suspects.push(Suspect { id, in_redis: true, in_truth: false });
                 }
             }
             cursor = page.cursor;

@@ -28,7 +28,9 @@ impl Run<'_> {
         loop {
             self.context.check()?;
             match self.mysql.next(Context::SLICE)? {
-                Next::Began => self.until(clock::monotonic() + self.work.settle)?,
+                // All tables are open and locked by now, so T lies before, also for engines that
+                // know no snapshots.
+                Next::Columns(_) => self.until(clock::monotonic() + self.work.settle)?,
                 Next::Rows(cells) => {
                     let mut changes = Vec::new();
                     for (id, value) in cells {
@@ -45,7 +47,7 @@ impl Run<'_> {
                     self.findings.counters = rows;
                     return Ok(moved);
                 }
-                Next::Columns(_) | Next::Nothing => {}
+                Next::Nothing => {}
             }
         }
     }
