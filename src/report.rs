@@ -37,7 +37,7 @@ impl Outcome {
         }
     }
 
-    /// The exit code of `once` (design: command line).
+    /// The exit code of `once`.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {

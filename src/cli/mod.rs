@@ -1,4 +1,4 @@
-//! The command line (design: command line), one file a subcommand.
+//! The command line, one file a subcommand.
 
 mod check;
 mod logger;
@@ -76,7 +76,7 @@ enum CliError {
 }
 
 impl CliError {
-    /// 2 for usage and jobs.toml, 1 for the rest (design: command line).
+    /// 2 for usage and jobs.toml, 1 for the rest.
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Load(_) | Self::NoSuchJob { .. } | Self::Daemon(DaemonError::Load(_)) => {

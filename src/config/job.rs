@@ -1,4 +1,4 @@
-//! What jobs.toml says, as values: the jobs, their limits and their servers (design: jobs.toml).
+//! What jobs.toml says, as values: the jobs, their limits and their servers.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Text in, jobs or every problem out (design: jobs.toml). Reads no file, no environment, no clock:
+//! Text in, jobs or every problem out. Reads no file, no environment, no clock:
 //! what lies outside of the text comes in as [`Surroundings`].
 
 mod diagnose;

@@ -147,8 +147,8 @@ impl RunError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Mysql(error) => error.kind.is_passing(),
-            Self::Redis(error) => error.kind.is_passing(),
+            Self::Mysql(error) => error.is_passing(),
+            Self::Redis(error) => error.is_passing(),
             Self::TimedOut(_) | Self::Panicked(_) => true,
             Self::Late(_) | Self::Cancelled | Self::Target(_) => false,
         }

@@ -1,4 +1,4 @@
-//! The kind `reconcile`: recounts one family of counters (design: reconcile protocol).
+//! The kind `reconcile`: recounts one family of counters.
 
 mod confirm;
 mod discover;

@@ -1,4 +1,4 @@
-//! What a reconcile run decides, as pure functions over values (design: reconcile protocol).
+//! What a reconcile run decides, as pure functions over values.
 //! Nothing here reads a clock or talks to a server.
 
 mod amount;

@@ -1,5 +1,6 @@
 //! The two stores. Only these files name the crates `mysql` and `redis`.
 
+pub mod error;
 pub mod mysql;
 pub mod redis;
 

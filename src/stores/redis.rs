@@ -89,7 +89,7 @@ impl Redis {
     /// The server cannot be reached or does not let us in; after [`CONNECT_TIMEOUT`] at the latest.
     pub fn open(server: &Arc<Server>, deadline: Instant) -> Result<Self, RedisError> {
         let fail = |kind| RedisError::new(server, kind);
-        let client = Client::open(server.url.reveal()).map_err(|e| RedisError::of(server, &e))?;
+        let client = Client::open(server.url.reveal()).map_err(|e| RedisError::new(server, &e))?;
         // Looking a host name up has no time limit of its own; a thread can be left behind.
         let (answer, connected) = mpsc::sync_channel(1);
         thread::Builder::new()
@@ -99,7 +99,7 @@ impl Redis {
             })
             .map_err(|error| fail(RedisErrorKind::Thread(error.to_string())))?;
         let connection = match connected.recv_timeout(CONNECT_TIMEOUT) {
-            Ok(result) => result.map_err(|e| RedisError::of(server, &e).while_connecting())?,
+            Ok(result) => result.map_err(|e| RedisError::new(server, &e).while_connecting())?,
             Err(_) => return Err(fail(RedisErrorKind::NoAnswer)),
         };
         let server = Arc::clone(server);
@@ -232,7 +232,7 @@ impl Redis {
             call.arg(change.id.to_bytes()).arg(text(change.from)).arg(text(change.to));
         }
         let done: RedisResult<Vec<bool>> = call.invoke(&mut self.connection);
-        let done = done.map_err(|error| RedisError::of(&self.server, &error))?;
+        let done = done.map_err(|error| RedisError::new(&self.server, &error))?;
         self.same_count(changes.len(), done.len())?;
         Ok(done)
     }
@@ -240,7 +240,7 @@ impl Redis {
     fn ask<T: FromRedisValue>(&mut self, command: &::redis::Cmd) -> Result<T, RedisError> {
         self.limit_reply_time()?;
         let answer = command.query(&mut self.connection);
-        answer.map_err(|error| RedisError::of(&self.server, &error))
+        answer.map_err(|error| RedisError::new(&self.server, &error))
     }
 
     /// The library clears the time limits of a connection once it is set up, so they are set anew.
@@ -250,7 +250,7 @@ impl Redis {
         self.connection
             .set_read_timeout(limit)
             .and_then(|()| self.connection.set_write_timeout(limit))
-            .map_err(|error| RedisError::of(&self.server, &error))
+            .map_err(|error| RedisError::new(&self.server, &error))
     }
 
     fn same_count(&self, asked: usize, answered: usize) -> Result<(), RedisError> {

@@ -1,41 +1,12 @@
 //! What can go wrong with MySQL, and the way out of it.
 
-use std::fmt;
-
 use thiserror::Error;
 
-use crate::config::Server;
+use crate::stores::error::{Kind, StoreError};
 use crate::stores::one_line;
 
-/// An error of one MySQL server. `Display` is one line: the server, the reason, the way out.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub struct MysqlError {
-    server: String,
-    url: String,
-    /// What went wrong.
-    pub kind: MysqlErrorKind,
-}
-
-impl MysqlError {
-    /// An error of `server`.
-    #[must_use]
-    pub fn new(server: &Server, kind: MysqlErrorKind) -> Self {
-        Self { server: server.name.clone(), url: server.url.to_string(), kind }
-    }
-
-    /// The library's error, read.
-    #[must_use]
-    pub fn of(server: &Server, error: ::mysql::Error) -> Self {
-        Self::new(server, MysqlErrorKind::from(error))
-    }
-}
-
-impl fmt::Display for MysqlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, url, kind } = self;
-        write!(f, "MySQL {server} ({url}): {kind}; {}", kind.help())
-    }
-}
+/// An error of one MySQL server.
+pub type MysqlError = StoreError<MysqlErrorKind>;
 
 /// What went wrong with MySQL.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -86,10 +57,10 @@ pub enum MysqlErrorKind {
     },
 }
 
-impl MysqlErrorKind {
-    /// The way out, in a few words.
-    #[must_use]
-    pub fn help(&self) -> &'static str {
+impl Kind for MysqlErrorKind {
+    const STORE: &'static str = "MySQL";
+
+    fn help(&self) -> &'static str {
         match self {
             Self::Url(_) => "correct url",
             Self::Thread(_) => "raise TasksMax, or lower workers",
@@ -110,9 +81,7 @@ impl MysqlErrorKind {
         }
     }
 
-    /// Whether a later attempt may succeed without anybody changing anything (S9).
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
+    fn is_passing(&self) -> bool {
         match self {
             Self::Thread(_)
             | Self::Unreachable(_)

@@ -1,35 +1,15 @@
 //! What can go wrong with Redis, and the way out of it.
 
-use std::fmt;
-
 use ::redis::{ErrorKind, ServerErrorKind};
 use thiserror::Error;
 
-use crate::config::Server;
+use crate::stores::error::{Kind, StoreError};
 use crate::stores::one_line;
 
-/// An error of one Redis server. `Display` is one line: the server, the reason, the way out.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub struct RedisError {
-    server: String,
-    url: String,
-    /// What went wrong.
-    pub kind: RedisErrorKind,
-}
+/// An error of one Redis server.
+pub type RedisError = StoreError<RedisErrorKind>;
 
 impl RedisError {
-    /// An error of `server`.
-    #[must_use]
-    pub fn new(server: &Server, kind: RedisErrorKind) -> Self {
-        Self { server: server.name.clone(), url: server.url.to_string(), kind }
-    }
-
-    /// The library's error, read.
-    #[must_use]
-    pub fn of(server: &Server, error: &::redis::RedisError) -> Self {
-        Self::new(server, RedisErrorKind::from(error))
-    }
-
     /// The same, known to have happened before the connection stood.
     #[must_use]
     pub fn while_connecting(mut self) -> Self {
@@ -37,13 +17,6 @@ impl RedisError {
             self.kind = RedisErrorKind::Unreachable(reason);
         }
         self
-    }
-}
-
-impl fmt::Display for RedisError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, url, kind } = self;
-        write!(f, "Redis {server} ({url}): {kind}; {}", kind.help())
     }
 }
 
@@ -79,10 +52,10 @@ pub enum RedisErrorKind {
     Server(String),
 }
 
-impl RedisErrorKind {
-    /// The way out, in a few words.
-    #[must_use]
-    pub fn help(&self) -> &'static str {
+impl Kind for RedisErrorKind {
+    const STORE: &'static str = "Redis";
+
+    fn help(&self) -> &'static str {
         match self {
             Self::Thread(_) => "raise TasksMax, or lower workers",
             Self::Unreachable(_) | Self::NoAnswer => "check that it runs and that url is right",
@@ -95,12 +68,12 @@ impl RedisErrorKind {
         }
     }
 
-    /// Whether a later attempt may succeed without anybody changing anything (S9).
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
+    fn is_passing(&self) -> bool {
         !matches!(self, Self::Denied(_) | Self::WrongType(_))
     }
+}
 
+impl RedisErrorKind {
     /// Whether the server let us in and forbade this one command.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
