@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use thiserror::Error;
 
-use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
+use crate::agenda::{Action, Agenda, Ended, Event, Memory, Order, RunId};
 use crate::clock;
 use crate::config::{Config, duration};
 use crate::jobs::{self, Cancel, Context, Mode};
@@ -73,6 +73,14 @@ enum Stopping {
 /// # Errors
 /// It could not start. Once it has started, nothing but a signal ends it.
 pub fn run(path: PathBuf) -> Result<(), DaemonError> {
+    run_with(path, &(Arc::new(work) as Arc<pool::Work>))
+}
+
+/// The same with another work for the workers; benchmarks use it to measure the schedule alone.
+///
+/// # Errors
+/// It could not start.
+pub fn run_with(path: PathBuf, work: &Arc<pool::Work>) -> Result<(), DaemonError> {
     let (sender, inbox) = unbounded();
     // Before anything else: a signal that comes early must not kill us half-way.
     let signals = sender.clone();
@@ -80,11 +88,11 @@ pub fn run(path: PathBuf) -> Result<(), DaemonError> {
         signals.send(Message::Signal(signal)).ok();
     })?;
     let config = load::load(&path)?;
-    let pool = start_pool(config.daemon.workers, sender)?;
+    let pool = start_pool(config.daemon.workers, work, sender)?;
     let now = clock::wall();
     let places = config.daemon.workers as usize + pool::QUEUE;
     let jobs = config.jobs.values().cloned().collect();
-    let agenda = Agenda::new(jobs, places, now, fastrand::u64(..));
+    let agenda = Agenda::new(jobs, &Memory::default(), places, now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
     let cancels = BTreeMap::new();
     let mut daemon = Daemon { path, config, agenda, pool, inbox, cancels, clocks, stopping: None };
@@ -94,12 +102,11 @@ pub fn run(path: PathBuf) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn start_pool(workers: u32, answers: Sender<Message>) -> io::Result<Pool> {
+fn start_pool(workers: u32, work: &Arc<pool::Work>, answers: Sender<Message>) -> io::Result<Pool> {
     let answer: Arc<pool::Answer> = Arc::new(move |run, ended| {
         answers.send(Message::Finished(run, ended)).ok();
     });
-    let work: Arc<pool::Work> = Arc::new(work);
-    Pool::start(workers, &work, &answer)
+    Pool::start(workers, work, &answer)
 }
 
 /// What a worker does: one attempt of a job.
@@ -206,6 +213,7 @@ impl Daemon {
                 log::warn!("run {run} is tried again in {wait}: {reason}");
             }
             Action::Reloaded(diff) => journal::reloaded(&diff),
+            Action::Remember { .. } | Action::Forget(_) => {}
         }
     }
 

@@ -5,32 +5,25 @@ use log::Level;
 
 use crate::agenda::{Diff, Record, SlotEnd};
 use crate::config::duration;
-use crate::report::{Outcome, Report};
+use crate::report::Outcome;
 
 /// Logs what became of a slot (S13).
 pub fn record(record: &Record) {
     let job = &record.job.name;
     let slot = record.slot.with_timezone(&record.job.zone).to_rfc3339();
-    let run = record.run.map(|run| format!("run {run}, ")).unwrap_or_default();
-    let stands_for = match record.stands_for {
-        0 | 1 => String::new(),
-        Record::MOST => format!(", for {} slots or more", Record::MOST),
-        slots => format!(", for {slots} slots"),
-    };
-    let (level, text) = match &record.end {
-        SlotEnd::Ran { outcome, report, reason, .. } => {
-            // The reason names the job for those who read it alone; here the line does.
-            let name = format!("job {job}: ");
-            let reason = reason.as_deref().map(|r| r.strip_prefix(&name).unwrap_or(r));
-            (level(*outcome), ran(*outcome, report.as_deref(), reason))
-        }
-        SlotEnd::Reload | SlotEnd::Shutdown => (Level::Info, record.end.to_string()),
+    let level = match &record.end {
+        SlotEnd::Ran { outcome, .. } => level(*outcome),
+        SlotEnd::Reload | SlotEnd::Shutdown => Level::Info,
         SlotEnd::Missed { .. }
         | SlotEnd::Expired { .. }
         | SlotEnd::Skipped { .. }
-        | SlotEnd::OverLimit => (Level::Warn, record.end.to_string()),
+        | SlotEnd::OverLimit => Level::Warn,
     };
-    log::log!(level, "{job}: {text} ({run}slot {slot}{stands_for})");
+    // The reason names the job for those who read it alone; here the line does.
+    let name = format!("job {job}: ");
+    let reason = record.reason().map(|r| format!(": {}", r.strip_prefix(&name).unwrap_or(&r)));
+    let (word, reason, found) = (record.end.word(), reason.unwrap_or_default(), found(&record.end));
+    log::log!(level, "{job}: {word}{reason}{found} (run {}, slot {slot})", record.run);
 }
 
 fn level(outcome: Outcome) -> Level {
@@ -41,18 +34,14 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
-fn ran(outcome: Outcome, report: Option<&Report>, reason: Option<&str>) -> String {
-    let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
-    let Some(report) = report else {
-        return format!("{}{reason}", outcome.word());
-    };
+fn found(end: &SlotEnd) -> String {
+    let SlotEnd::Ran { report: Some(report), .. } = end else { return String::new() };
     let found = &report.findings;
     if found.counters == 0 {
-        return format!("{}{reason}, after {} ms", outcome.word(), report.duration_ms);
+        return format!(", after {} ms", report.duration_ms);
     }
     format!(
-        "{}{reason}; {} counters, {} drifted, {} repaired, {} unproven, {} ghosts, in {} ms",
-        outcome.word(),
+        "; {} counters, {} drifted, {} repaired, {} unproven, {} ghosts, in {} ms",
         found.counters,
         found.drifted,
         found.repaired,

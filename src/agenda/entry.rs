@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::event::Record;
+use super::event::{Record, Remembered};
 use crate::config::Job;
+use crate::schedule::Trigger;
 
 /// Without coalesce, at most so many late slots run (S6).
 const CATCH_UP: usize = 100;
@@ -48,10 +49,39 @@ pub enum Due {
 }
 
 impl Entry {
-    /// A job whose schedule begins after `now`.
+    /// A job whose schedule begins after `now`. A date that is past is dealt with all the same, so
+    /// that it is recorded as missed (S6).
     pub fn new(job: Arc<Job>, now: DateTime<Utc>) -> Self {
-        let next = job.trigger.next_after(now);
-        Self { job, done: now, next }
+        let done = match job.trigger {
+            Trigger::Date(date) => now.min(date - TimeDelta::milliseconds(1)),
+            Trigger::Cron(_) | Trigger::Interval(_) => now,
+        };
+        Self::from(job, done)
+    }
+
+    /// A job that is known from before a restart: what came due meanwhile is dealt with by the same
+    /// rules as what came due while the loop slept (S6). Under another trigger it begins anew.
+    pub fn resume(job: Arc<Job>, memory: Option<&Remembered>, now: DateTime<Utc>) -> Self {
+        match memory {
+            // A clock that was set back by more than that is a correction (S12).
+            Some(known)
+                if known.trigger == job.trigger.identity()
+                    && known.done <= now + super::CORRECTION =>
+            {
+                Self::from(job, known.done)
+            }
+            _ => Self::new(job, now),
+        }
+    }
+
+    fn from(job: Arc<Job>, done: DateTime<Utc>) -> Self {
+        let next = job.trigger.next_after(done);
+        Self { job, done, next }
+    }
+
+    /// What has to be known of it after a restart.
+    pub fn memory(&self) -> Remembered {
+        Remembered { done: self.done, trigger: self.job.trigger.identity() }
     }
 
     /// The same job under a new definition. With the same trigger the schedule goes on; another

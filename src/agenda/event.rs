@@ -1,5 +1,6 @@
 //! What goes into the agenda and what comes out of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,33 @@ pub enum Action {
     },
     /// The jobs were swapped.
     Reloaded(Diff),
+    /// Every slot of the job up to here has been dealt with; it has to be known after a restart.
+    Remember {
+        /// The job.
+        job: Arc<str>,
+        /// How far, and by which trigger.
+        memory: Remembered,
+    },
+    /// The job is gone; what was remembered of it may go, too.
+    Forget(Arc<str>),
+}
+
+/// What has to be known of a job after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Every slot up to here has been dealt with.
+    pub done: DateTime<Utc>,
+    /// [`crate::schedule::Trigger::identity`] of the trigger that this holds for.
+    pub trigger: String,
+}
+
+/// What is known from before a restart; empty at the first start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The jobs by name.
+    pub jobs: BTreeMap<Arc<str>, Remembered>,
+    /// The highest number that a run has had.
+    pub last_run: u64,
 }
 
 /// One attempt of a run, for the pool.
@@ -102,8 +130,12 @@ pub struct Record {
     pub job: Arc<Job>,
     /// The slot.
     pub slot: DateTime<Utc>,
-    /// The run, where there was one.
-    pub run: Option<RunId>,
+    /// Its number; a slot that did not run has one as well.
+    pub run: RunId,
+    /// When the first attempt started; `None` if none did.
+    pub started: Option<DateTime<Utc>>,
+    /// From then to the end; `None` if none started.
+    pub took: Option<Duration>,
     /// How many slots this one stands for, itself included (S6); counted up to
     /// [`Record::MOST`], which means so many or more.
     pub stands_for: u32,
@@ -114,6 +146,24 @@ pub struct Record {
 impl Record {
     /// How far slots are counted; misses are never enumerated (S4).
     pub const MOST: u32 = 1000;
+
+    /// Why the slot ended as it did, in one line; `None` where the outcome says it all.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let stands_for = match self.stands_for {
+            0 | 1 => None,
+            Self::MOST => Some(format!("for {} slots or more", Self::MOST)),
+            slots => Some(format!("for {slots} slots")),
+        };
+        let own = match &self.end {
+            SlotEnd::Ran { reason, .. } => reason.clone(),
+            end => Some(end.to_string()),
+        };
+        match (own, stands_for) {
+            (Some(own), Some(slots)) => Some(format!("{own} ({slots})")),
+            (own, slots) => own.or(slots.map(|slots| format!("coalesced: one run {slots}"))),
+        }
+    }
 }
 
 /// How a slot ended. `Display` is the reason in words.
@@ -155,21 +205,35 @@ pub enum SlotEnd {
     Shutdown,
 }
 
+impl SlotEnd {
+    /// The outcome in a word, as the state and `runs` show it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ran { outcome, .. } => outcome.word(),
+            Self::Missed { .. } | Self::Expired { .. } => "missed",
+            Self::Skipped { .. } | Self::OverLimit => "skipped",
+            Self::Reload => "reload",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 impl fmt::Display for SlotEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ran { outcome, .. } => f.write_str(outcome.word()),
             Self::Missed { late } => {
-                write!(f, "missed: seen {} late, more than misfire_grace", duration::format(*late))
+                write!(f, "seen {} late, more than misfire_grace", duration::format(*late))
             }
             Self::Expired { waited } => write!(f, "missed (queued {} s)", waited.as_secs()),
             Self::Skipped { by, age } => {
                 let age = duration::format(*age);
-                write!(f, "skipped: run {by} has been active for {age}")
+                write!(f, "run {by} has been active for {age}")
             }
-            Self::OverLimit => f.write_str("skipped: more than 100 late slots"),
-            Self::Reload => f.write_str("skipped: its job was removed from jobs.toml"),
-            Self::Shutdown => f.write_str("skipped: the daemon was stopping"),
+            Self::OverLimit => f.write_str("more than 100 late slots"),
+            Self::Reload => f.write_str("its job was removed from jobs.toml"),
+            Self::Shutdown => f.write_str("the daemon was stopping"),
         }
     }
 }

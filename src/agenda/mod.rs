@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Job;
 use entry::{Due, Entry};
-pub use event::{Action, Diff, Ended, Event, Order, Record, RunId, SlotEnd};
+pub use event::{Action, Diff, Ended, Event, Memory, Order, Record, Remembered, RunId, SlotEnd};
 
 /// A step back of the wall clock by more than this is a correction: the schedule goes on from the
 /// new time (S12).
@@ -35,6 +35,8 @@ pub struct Agenda {
     /// Places that are left in the pool, its queue included (S8).
     places: usize,
     last_run: u64,
+    /// What has to be done before anything that the next event brings.
+    outbox: Vec<Action>,
     stopping: bool,
     random: fastrand::Rng,
 }
@@ -56,6 +58,8 @@ struct Run {
     begun: DateTime<Utc>,
     attempt: u32,
     phase: Phase,
+    /// When its first attempt was given to the pool.
+    started: Option<DateTime<Utc>>,
     /// How the attempt before this one failed.
     failure: Option<Box<SlotEnd>>,
 }
@@ -69,10 +73,16 @@ enum Phase {
 }
 
 impl Agenda {
-    /// An agenda whose schedule begins after `now`. The pool takes `places` runs at once, those in
-    /// its queue included; `seed` feeds the jitter.
+    /// An agenda that goes on from where `memory` ends, and begins with `now` for jobs that are new.
+    /// The pool takes `places` runs at once, those in its queue included; `seed` feeds the jitter.
     #[must_use]
-    pub fn new(jobs: Vec<Arc<Job>>, places: usize, now: DateTime<Utc>, seed: u64) -> Self {
+    pub fn new(
+        jobs: Vec<Arc<Job>>,
+        memory: &Memory,
+        places: usize,
+        now: DateTime<Utc>,
+        seed: u64,
+    ) -> Self {
         let mut agenda = Self {
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -80,13 +90,18 @@ impl Agenda {
             timers: BTreeSet::new(),
             queue: VecDeque::new(),
             places,
-            last_run: 0,
+            last_run: memory.last_run,
+            outbox: Vec::new(),
             stopping: false,
             random: fastrand::Rng::with_seed(seed),
         };
         for job in jobs {
-            agenda.add(Entry::new(job, now));
+            let known = memory.jobs.get(&job.name);
+            agenda.add(Entry::resume(job, known, now));
         }
+        let gone = memory.jobs.keys().filter(|name| !agenda.jobs.contains_key(*name)).cloned();
+        let gone: Vec<Action> = gone.map(Action::Forget).collect();
+        agenda.outbox.extend(gone);
         agenda
     }
 
@@ -115,7 +130,7 @@ impl Agenda {
 
     /// Takes an event that happened at `now`; gives what has to be done, in this order.
     pub fn handle(&mut self, now: DateTime<Utc>, event: Event) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.outbox);
         match event {
             Event::Due => self.due(now, &mut actions),
             Event::Finished { run, ended } => self.finished(now, run, ended, &mut actions),
@@ -126,11 +141,12 @@ impl Agenda {
             }
             Event::Stopping => {
                 self.due(now, &mut actions);
-                self.stop(&mut actions);
+                self.stop(now, &mut actions);
             }
             Event::ClockStepped(by) => self.step(now, by),
         }
-        self.dispatch(&mut actions);
+        actions.append(&mut self.outbox);
+        self.dispatch(now, &mut actions);
         actions
     }
 
@@ -139,6 +155,7 @@ impl Agenda {
         if let Some(next) = entry.next {
             self.timers.insert((next, Timer::Slot(Arc::clone(&name))));
         }
+        self.outbox.push(Action::Remember { job: Arc::clone(&name), memory: entry.memory() });
         self.jobs.insert(name, entry);
     }
 
@@ -160,10 +177,12 @@ impl Agenda {
                 Timer::Slot(name) => {
                     let Some(entry) = self.jobs.get_mut(&name) else { continue };
                     let due = entry.take_due(now);
+                    let job = Arc::clone(&entry.job);
+                    let memory = entry.memory();
+                    actions.push(Action::Remember { job: Arc::clone(&name), memory });
                     if let Some(next) = entry.next {
                         self.timers.insert((next, Timer::Slot(name)));
                     }
-                    let job = Arc::clone(&entry.job);
                     for slot in due {
                         self.begin(now, &job, slot, actions);
                     }
@@ -174,9 +193,11 @@ impl Agenda {
 
     /// Begins a run for a due slot, or records why not (S6, S7).
     fn begin(&mut self, now: DateTime<Utc>, job: &Arc<Job>, due: Due, actions: &mut Vec<Action>) {
+        self.last_run += 1;
+        let run = RunId(self.last_run);
         let record = |slot, stands_for, end| {
-            let job = Arc::clone(job);
-            Action::Record(Record { job, slot, run: None, stands_for, end })
+            let (job, started, took) = (Arc::clone(job), None, None);
+            Action::Record(Record { job, slot, run, started, took, stands_for, end })
         };
         let (slot, stands_for) = match due {
             Due::Run { slot, stands_for } => (slot, stands_for),
@@ -199,8 +220,6 @@ impl Agenda {
             actions.push(record(slot, stands_for, SlotEnd::Skipped { by, age }));
             return;
         }
-        self.last_run += 1;
-        let run = RunId(self.last_run);
         active.insert(run);
         let job = Arc::clone(job);
         let jitter = self.part_of(job.limits.jitter);
@@ -213,6 +232,7 @@ impl Agenda {
                 begun: now,
                 attempt: 1,
                 phase: Phase::Waiting,
+                started: None,
                 failure: None,
             },
         );
@@ -224,12 +244,13 @@ impl Agenda {
     }
 
     /// Gives the pool as many runs as it has places for.
-    fn dispatch(&mut self, actions: &mut Vec<Action>) {
+    fn dispatch(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
         while self.places > 0
             && let Some(id) = self.queue.pop_front()
         {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.phase = Phase::Started;
+            run.started.get_or_insert(now);
             self.places -= 1;
             actions.push(Action::Start(Order {
                 run: id,
@@ -268,25 +289,28 @@ impl Agenda {
             Ended::Expired { waited } => SlotEnd::Expired { waited },
             Ended::NotStarted => SlotEnd::Shutdown,
         };
-        self.record(id, end, actions);
+        self.record(now, id, end, actions);
     }
 
     /// Ends a run with its record.
-    fn record(&mut self, id: RunId, end: SlotEnd, actions: &mut Vec<Action>) {
-        if let Some(Run { job, slot, stands_for, .. }) = self.runs.remove(&id) {
+    fn record(&mut self, now: DateTime<Utc>, id: RunId, end: SlotEnd, actions: &mut Vec<Action>) {
+        if let Some(Run { job, slot, stands_for, started, .. }) = self.runs.remove(&id) {
             if let Some(active) = self.active.get_mut(&job.name) {
                 active.remove(&id);
                 if active.is_empty() {
                     self.active.remove(&job.name);
                 }
             }
-            actions.push(Action::Record(Record { job, slot, run: Some(id), stands_for, end }));
+            let (started, took) = span(&end, started, now);
+            let run = id;
+            actions.push(Action::Record(Record { job, slot, run, started, took, stands_for, end }));
         }
     }
 
     /// Ends every run that has not started.
     fn drop_waiting(
         &mut self,
+        now: DateTime<Utc>,
         end: &SlotEnd,
         which: impl Fn(&Run) -> bool,
         actions: &mut Vec<Action>,
@@ -298,7 +322,8 @@ impl Agenda {
         for id in ids {
             // A run that waited for its retry did run: its failure is what became of the slot.
             let failure = self.runs.get_mut(&id).and_then(|run| run.failure.take());
-            self.record(id, failure.map_or_else(|| end.clone(), |failure| *failure), actions);
+            let end = failure.map_or_else(|| end.clone(), |failure| *failure);
+            self.record(now, id, end, actions);
         }
     }
 
@@ -338,14 +363,15 @@ impl Agenda {
         }
         diff.removed = old.into_keys().collect();
         let gone = |run: &Run| diff.removed.contains(&run.job.name);
-        self.drop_waiting(&SlotEnd::Reload, gone, actions);
+        self.drop_waiting(now, &SlotEnd::Reload, gone, actions);
+        actions.extend(diff.removed.iter().cloned().map(Action::Forget));
         actions.push(Action::Reloaded(diff));
     }
 
     /// No new runs; those that wait are recorded, those that run go on (S15).
-    fn stop(&mut self, actions: &mut Vec<Action>) {
+    fn stop(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
         self.stopping = true;
-        self.drop_waiting(&SlotEnd::Shutdown, |_| true, actions);
+        self.drop_waiting(now, &SlotEnd::Shutdown, |_| true, actions);
         self.timers.clear();
     }
 
@@ -369,6 +395,24 @@ impl Agenda {
 
     fn part_of(&mut self, time: Duration) -> Duration {
         if time.is_zero() { time } else { time.mul_f64(self.random.f64()) }
+    }
+}
+
+/// When a run started and how long it took, if it ran at all. One attempt knows it best itself; over
+/// several only the wall clock does.
+fn span(
+    end: &SlotEnd,
+    started: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> (Option<DateTime<Utc>>, Option<Duration>) {
+    match end {
+        SlotEnd::Ran { attempts: 1, report: Some(report), .. } => {
+            (Some(report.started_at.to_utc()), Some(Duration::from_millis(report.duration_ms)))
+        }
+        SlotEnd::Ran { .. } => {
+            (started, started.map(|started| (now - started).to_std().unwrap_or_default()))
+        }
+        _ => (None, None),
     }
 }
 

@@ -16,6 +16,7 @@ struct World {
     records: Vec<Record>,
     retries: Vec<Duration>,
     diff: Diff,
+    memory: Memory,
 }
 
 fn midnight() -> DateTime<Utc> {
@@ -62,12 +63,13 @@ impl World {
     fn with_places(places: usize, jobs: Vec<Arc<Job>>) -> Self {
         let now = midnight();
         Self {
-            agenda: Agenda::new(jobs, places, now, 7),
+            agenda: Agenda::new(jobs, &Memory::default(), places, now, 7),
             now,
             started: Vec::new(),
             records: Vec::new(),
             retries: Vec::new(),
             diff: Diff::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -82,6 +84,12 @@ impl World {
                 Action::Record(record) => self.records.push(record),
                 Action::WillRetry { wait, .. } => self.retries.push(wait),
                 Action::Reloaded(diff) => self.diff = diff,
+                Action::Remember { job, memory } => {
+                    self.memory.jobs.insert(job, memory);
+                }
+                Action::Forget(job) => {
+                    self.memory.jobs.remove(&job);
+                }
             }
         }
     }
@@ -150,7 +158,7 @@ fn s6_a_slot_beyond_its_grace_is_recorded_as_missed_with_how_late_it_was() {
         World::new(vec![job("a", |j| j.limits.misfire_grace = Duration::from_secs(10))]);
     world.sleep("1m10s1ms");
     assert!(world.started.is_empty());
-    assert_eq!(world.ends(), ["missed: seen 10s1ms late, more than misfire_grace 1x"]);
+    assert_eq!(world.ends(), ["seen 10s1ms late, more than misfire_grace 1x"]);
     world.pass("50s");
     assert_eq!(world.started.len(), 1, "the schedule goes on");
 }
@@ -183,12 +191,12 @@ fn s6_without_coalesce_each_runs_the_oldest_first_and_the_rest_is_recorded() {
     let mut world = World::new(vec![several("2m")]);
     world.sleep("5m30s");
     assert_eq!(world.started.len(), 2);
-    assert_eq!(world.ends(), ["missed: seen 2m30s late, more than misfire_grace 3x"]);
+    assert_eq!(world.ends(), ["seen 2m30s late, more than misfire_grace 3x"]);
 
     let mut world = World::with_places(1000, vec![several("1d")]);
     world.sleep("10h");
     assert_eq!(world.started.len(), 100);
-    assert_eq!(world.ends(), ["skipped: more than 100 late slots 500x"]);
+    assert_eq!(world.ends(), ["more than 100 late slots 500x"]);
 }
 
 #[test]
@@ -207,7 +215,7 @@ fn s7_a_slot_is_skipped_while_max_instances_runs_are_active() {
     let mut world = World::new(vec![job("a", |j| j.limits.max_instances = 2)]);
     world.pass("3m30s");
     assert_eq!(world.started.len(), 2);
-    assert_eq!(world.ends(), ["skipped: run 1 has been active for 2m 1x"]);
+    assert_eq!(world.ends(), ["run 1 has been active for 2m 1x"]);
     world.finish(clean());
     world.pass("30s");
     assert_eq!(world.started.len(), 3);
@@ -352,7 +360,7 @@ fn s14_a_running_run_finishes_and_a_waiting_one_of_a_removed_job_is_recorded() {
     let mut world = World::with_places(1, vec![job("a", |_| {}), job("b", |_| {})]);
     world.pass("1m");
     world.feed(Event::Reloaded(vec![]));
-    assert_eq!(world.ends(), ["skipped: its job was removed from jobs.toml 1x"]);
+    assert_eq!(world.ends(), ["its job was removed from jobs.toml 1x"]);
     world.finish(clean());
     assert_eq!(world.ends().len(), 2);
     world.pass("5m");
@@ -376,7 +384,7 @@ fn s15_after_stopping_nothing_starts_and_what_waits_is_recorded() {
     let mut world = World::with_places(1, vec![job("a", |_| {}), job("b", |_| {})]);
     world.pass("1m");
     world.feed(Event::Stopping);
-    assert_eq!(world.ends(), ["skipped: the daemon was stopping 1x"]);
+    assert_eq!(world.ends(), ["the daemon was stopping 1x"]);
     assert!(!world.agenda.is_idle());
     world.pass("10m");
     world.finish(failed(true));
@@ -389,4 +397,81 @@ fn an_answer_for_an_unknown_run_changes_nothing() {
     let mut world = World::with_places(1, vec![]);
     world.feed(Event::Finished { run: RunId(99), ended: clean() });
     assert_eq!((world.agenda.places, world.records.len()), (1, 0));
+}
+
+/// The same jobs after a restart, with what the state has kept.
+fn restarted(world: &World, now: DateTime<Utc>) -> World {
+    let jobs: Vec<Arc<Job>> = world.agenda.jobs.values().map(|e| Arc::clone(&e.job)).collect();
+    let mut after = World::new(Vec::new());
+    after.memory = world.memory.clone();
+    after.agenda = Agenda::new(jobs, &world.memory, 10, now, 7);
+    after.now = now;
+    after.feed(Event::Due);
+    after
+}
+
+#[test]
+fn s6_what_came_due_while_the_daemon_was_down_is_dealt_with_by_the_same_rule() {
+    let mut world =
+        World::new(vec![job("a", |j| j.limits.misfire_grace = Duration::from_secs(30))]);
+    world.pass("1m");
+    let soon = restarted(&world, world.now + TimeDelta::seconds(5 * 60 + 20));
+    assert_eq!(soon.started.len(), 1, "the latest slot is within its grace");
+    let late = restarted(&world, world.now + TimeDelta::seconds(5 * 60 + 40));
+    assert_eq!(late.ends(), ["seen 40s late, more than misfire_grace 5x"]);
+    let year = restarted(&world, world.now + TimeDelta::seconds(365 * 86_400 + 40));
+    assert_eq!(year.records[0].stands_for, Record::MOST);
+}
+
+#[test]
+fn no_slot_runs_again_after_a_restart() {
+    let mut world = World::new(vec![job("a", |_| {})]);
+    world.pass("1m");
+    let again = restarted(&world, world.now);
+    assert!(again.started.is_empty() && again.records.is_empty());
+    let set_back = restarted(&world, world.now - TimeDelta::seconds(30));
+    assert_eq!(set_back.agenda.next_wake(), Some(midnight() + TimeDelta::minutes(2)));
+}
+
+#[test]
+fn a_date_runs_once_and_is_recorded_as_missed_when_it_came_too_late() {
+    let date = midnight() + TimeDelta::seconds(10);
+    let once = || job("a", move |j| j.trigger = Trigger::Date(date));
+    let mut world = World::new(vec![once()]);
+    world.pass("1m");
+    assert_eq!(world.started.len(), 1);
+    world.finish(clean());
+    let again = restarted(&world, world.now + TimeDelta::days(1));
+    assert!(again.started.is_empty() && again.records.is_empty());
+
+    let down = restarted(&World::new(vec![once()]), date + TimeDelta::seconds(59));
+    assert_eq!(down.started.len(), 1, "within its grace");
+    let missed = restarted(&World::new(vec![once()]), date + TimeDelta::hours(1));
+    assert_eq!(missed.ends(), ["seen 1h late, more than misfire_grace 1x"]);
+    assert!(restarted(&missed, missed.now).records.is_empty(), "recorded once");
+}
+
+#[test]
+fn a_new_trigger_begins_anew_after_a_restart() {
+    let mut world = World::new(vec![job("a", |_| {})]);
+    world.pass("1m");
+    let hourly = job("a", |j| {
+        j.trigger = Trigger::Interval(Interval::new(Duration::from_secs(3600), None));
+    });
+    let now = midnight() + TimeDelta::days(1) + TimeDelta::minutes(1);
+    let mut agenda = Agenda::new(vec![hourly], &world.memory, 10, now, 7);
+    let actions = agenda.handle(now, Event::Due);
+    assert!(actions.iter().all(|a| matches!(a, Action::Remember { .. })), "{actions:?}");
+}
+
+#[test]
+fn a_removed_job_is_forgotten() {
+    let mut world = World::new(vec![job("a", |_| {}), job("b", |_| {})]);
+    world.feed(Event::Due);
+    assert_eq!(world.memory.jobs.len(), 2);
+    world.feed(Event::Reloaded(vec![job("a", |_| {})]));
+    assert_eq!(world.memory.jobs.len(), 1);
+    let without =
+        Agenda::new(vec![], &world.memory, 10, world.now, 7).handle(world.now, Event::Due);
+    assert_eq!(without, [Action::Forget(Arc::from("a"))]);
 }

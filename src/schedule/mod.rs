@@ -35,6 +35,18 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// A text that is the same for equal triggers and no others. What is remembered of a job over a
+    /// restart holds only while its trigger is still this one.
+    pub fn identity(&self) -> String {
+        match self {
+            Trigger::Cron(cron) => format!("cron {} {}", cron.zone(), cron.source()),
+            Trigger::Interval(interval) => {
+                format!("interval {:?} {}", interval.every(), interval.anchor().to_rfc3339())
+            }
+            Trigger::Date(date) => format!("date {}", date.to_rfc3339()),
+        }
+    }
+
     /// The first slot strictly after `t` (S4), or `None` when no slot is left.
     ///
     /// It never runs backwards as `t` grows, and its cost does not depend on how much time has passed. Cron slots
