@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use thiserror::Error;
 
-use crate::agenda::{Action, Agenda, Ended, Event, Memory, Order, RunId};
+use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
 use crate::clock;
 use crate::config::{Config, duration};
 use crate::jobs::{self, Cancel, Context, Mode};
@@ -21,6 +21,7 @@ use crate::load::{self, LoadError};
 use crate::notify::{self, Notice};
 use crate::pool::{self, Pool};
 use crate::signals::{self, Signal};
+use crate::state::{State, StateError};
 
 /// The longest sleep: a stepped clock is noticed after this at the latest (S12).
 const SLICE: Duration = Duration::from_secs(60);
@@ -35,6 +36,9 @@ pub enum DaemonError {
     /// jobs.toml is missing or wrong.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The state is foreign, newer, damaged or in use.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The system gives no threads or no signals.
     #[error("cannot start: {0}; raise TasksMax, or lower workers")]
     System(#[from] io::Error),
@@ -53,6 +57,7 @@ struct Daemon {
     config: Config,
     agenda: Agenda,
     pool: Pool,
+    state: State,
     inbox: Receiver<Message>,
     cancels: BTreeMap<RunId, Cancel>,
     clocks: (DateTime<Utc>, Instant),
@@ -88,16 +93,19 @@ pub fn run_with(path: PathBuf, work: &Arc<pool::Work>) -> Result<(), DaemonError
         signals.send(Message::Signal(signal)).ok();
     })?;
     let config = load::load(&path)?;
-    let pool = start_pool(config.daemon.workers, work, sender)?;
     let now = clock::wall();
+    let (state, memory) = State::open(&load::state_file(&path, &config), config.daemon.keep, now)?;
+    let pool = start_pool(config.daemon.workers, work, sender)?;
     let places = config.daemon.workers as usize + pool::QUEUE;
     let jobs = config.jobs.values().cloned().collect();
-    let agenda = Agenda::new(jobs, &Memory::default(), places, now, fastrand::u64(..));
+    let agenda = Agenda::new(jobs, &memory, places, now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
     let cancels = BTreeMap::new();
-    let mut daemon = Daemon { path, config, agenda, pool, inbox, cancels, clocks, stopping: None };
+    let mut daemon =
+        Daemon { path, config, agenda, pool, state, inbox, cancels, clocks, stopping: None };
     daemon.announce();
     daemon.turn_until_stopped();
+    daemon.state.close();
     log::info!("stopped");
     Ok(())
 }
@@ -145,6 +153,7 @@ impl Daemon {
     }
 
     fn turn_until_stopped(&mut self) {
+        self.feed(Event::Due);
         loop {
             let message = self.inbox.recv_timeout(self.time_to_sleep());
             // Before anything else: what is scheduled from here on is in the new time already, and
@@ -201,19 +210,24 @@ impl Daemon {
             Action::Start(order) => {
                 let (run, cancel) = (order.run, Cancel::default());
                 self.cancels.insert(run, cancel.clone());
+                self.state.started(&order, clock::wall());
                 log::debug!("{}: run {run} starts, attempt {}", order.job.name, order.attempt);
                 if !self.pool.submit(order, cancel) {
                     log::error!("run {run} found the pool full; please report it");
                     self.feed(Event::Finished { run, ended: Ended::NotStarted });
                 }
             }
-            Action::Record(record) => journal::record(&record),
+            Action::Record(record) => {
+                journal::record(&record);
+                self.state.ended(record, clock::wall());
+            }
             Action::WillRetry { run, wait, reason } => {
                 let (wait, reason) = (duration::format(wait), reason.unwrap_or_default());
                 log::warn!("run {run} is tried again in {wait}: {reason}");
             }
             Action::Reloaded(diff) => journal::reloaded(&diff),
-            Action::Remember { .. } | Action::Forget(_) => {}
+            Action::Remember { job, memory } => self.state.remember(job, memory),
+            Action::Forget(job) => self.state.forget(job),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod pool;
 pub mod jobs;
 pub mod stores;
+pub mod state;
 pub mod journal;
 pub mod signals;
 pub mod notify;

@@ -56,6 +56,19 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     Ok(config::parse(&path.display().to_string(), &text, &surroundings)?)
 }
 
+/// Where the state is: as the file says, else in systemd's folder for it, else beside the file.
+#[must_use]
+pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
+    const NAME: &str = "recountd.db";
+    let beside = || jobs_toml.parent().unwrap_or(Path::new("")).join(NAME);
+    // systemd lists several folders with colons between them; the first is ours.
+    let folder = env::var("STATE_DIRECTORY").ok();
+    let folder =
+        folder.as_deref().and_then(|list| list.split(':').next()).filter(|f| !f.is_empty());
+    let default = || folder.map_or_else(beside, |folder| Path::new(folder).join(NAME));
+    config.daemon.state.clone().unwrap_or_else(default)
+}
+
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|error| match error {
         env::VarError::NotPresent => format!("the environment variable {name} is not set"),

@@ -71,8 +71,9 @@ fn only(allowed: &[&str], what: &str, does: impl Fn(&str) -> bool) {
 
 #[test]
 fn the_core_imports_nothing_of_the_shell() {
-    const SHELL: [&str; 10] = [
-        "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals", "notify", "clock",
+    const SHELL: [&str; 11] = [
+        "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals", "notify",
+        "clock",
     ];
     for (file, code) in sources() {
         if CORE.iter().any(|core| file.starts_with(core)) {
@@ -115,6 +116,7 @@ fn each_library_has_one_home() {
     only(&["schedule/"], "cron", |code| names(code, "cron"));
     only(&["stores/mysql", "stores/mod.rs"], "mysql", |code| names_crate(code, "mysql"));
     only(&["stores/redis", "stores/mod.rs"], "redis", |code| names_crate(code, "redis"));
+    only(&["state/"], "rusqlite", |code| names(code, "rusqlite"));
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
     only(&["notify.rs"], "sd_notify", |code| names(code, "sd_notify"));
     only(&["cli/"], "clap", |code| names(code, "clap"));

@@ -5,6 +5,7 @@ mod logger;
 mod next;
 mod once;
 mod run;
+mod runs;
 
 use std::io;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use crate::config::{Config, Job};
 use crate::daemon::DaemonError;
 use crate::load::{self, LoadError};
+use crate::state::StateError;
 
 /// Recounts Redis counters from MySQL on a schedule, while the app keeps writing.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ enum Command {
     Check(check::Args),
     /// Show the next runs, of one job or of all, in order of time
     Next(next::Args),
+    /// Show what became of each slot, the newest first
+    Runs(runs::Args),
     /// Run one job now, here
     #[command(after_help = once::EXIT_CODES)]
     Once(once::Args),
@@ -67,6 +71,9 @@ enum CliError {
     /// The daemon could not start.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The job that was named is not there.
     #[error("there is no job {name} in {file}; it has {known}")]
     NoSuchJob { name: String, file: String, known: String },
@@ -82,7 +89,9 @@ impl CliError {
             Self::Load(_) | Self::NoSuchJob { .. } | Self::Daemon(DaemonError::Load(_)) => {
                 ExitCode::from(2)
             }
-            Self::Daemon(DaemonError::System(_)) | Self::Output(_) => ExitCode::from(1),
+            Self::Daemon(DaemonError::System(_) | DaemonError::State(_))
+            | Self::State(_)
+            | Self::Output(_) => ExitCode::from(1),
         }
     }
 }
@@ -96,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(config),
         Command::Check(args) => check::run(args),
         Command::Next(args) => next::run(args),
+        Command::Runs(args) => runs::run(args),
         Command::Once(args) => once::run(args),
     };
     match ended {

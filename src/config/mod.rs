@@ -42,8 +42,19 @@ pub struct Daemon {
     pub workers: u32,
     /// Where the runs are remembered, if the file says so.
     pub state: Option<PathBuf>,
+    /// What the state keeps of runs, and for how long.
+    pub keep: Keep,
     /// How long running runs may go on after SIGTERM (S15).
     pub shutdown_timeout: Duration,
+}
+
+/// What the state keeps of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Records older than this are removed.
+    pub age: Duration,
+    /// The most records of one job.
+    pub runs: u32,
 }
 
 /// Which library a URL is for.

@@ -13,11 +13,12 @@ use url::Url;
 use super::job::{Ghosts, Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl, Target};
 use super::problem::Problem;
 use super::reader::{Item, Problems, Table};
-use super::{Config, Daemon, ServerKind, Surroundings, placeholder};
+use super::{Config, Daemon, Keep, ServerKind, Surroundings, placeholder};
 use crate::schedule::{Cron, Interval, Trigger};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
+const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
 
 type Servers = BTreeMap<String, Arc<Server>>;
@@ -87,6 +88,7 @@ impl File<'_> {
             timezone: self.surroundings.system_zone,
             workers: 10,
             state: None,
+            keep: Keep { age: Duration::from_secs(30 * 86_400), runs: 10_000 },
             shutdown_timeout: Duration::from_secs(30),
         };
         let Some(mut table) = item.and_then(|i| i.table("[daemon]", "a table")) else {
@@ -96,6 +98,8 @@ impl File<'_> {
         set(&mut daemon.workers, table.get("workers").and_then(|i| i.integer(1..=1024)));
         daemon.state =
             table.get("state").and_then(|i| i.filled_text("a path in quotes")).map(PathBuf::from);
+        set(&mut daemon.keep.age, table.get("keep").and_then(|i| i.duration(HOUR..=YEAR * 10)));
+        set(&mut daemon.keep.runs, table.get("keep_runs").and_then(|i| i.integer(1..=1_000_000)));
         set(
             &mut daemon.shutdown_timeout,
             table.get("shutdown_timeout").and_then(|i| i.duration(Duration::ZERO..=DAY)),
@@ -255,8 +259,7 @@ fn reconcile(table: &mut Table<'_>, shared: &Shared) -> Option<Reconcile> {
         .and_then(|i| i.table("`target`", "a table, as in { zset = \"count:user:arts\" }"))
         .map(target);
     let mut settle = Duration::from_secs(1);
-    let hour = Duration::from_secs(3600);
-    set(&mut settle, table.get("settle").and_then(|i| i.duration(MS..=hour)));
+    set(&mut settle, table.get("settle").and_then(|i| i.duration(MS..=HOUR)));
     let ghosts = match table.get("ghosts").and_then(|i| i.choice(&["remove", "keep"])) {
         Some("keep") => Ghosts::Keep,
         _ => Ghosts::Remove,

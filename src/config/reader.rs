@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -226,7 +226,11 @@ impl<'d> Item<'d> {
         if value.date.is_none() || value.time.is_none() {
             return self.fail(Problem::NotADateTime(self.key.clone()));
         }
-        to_utc(value, zone).or_else(|| self.fail(Problem::NoSuchDateTime(self.key.clone())))
+        // Slots are told apart by the millisecond, also over a restart.
+        let whole = |at: DateTime<Utc>| at.trunc_subsecs(3);
+        to_utc(value, zone)
+            .map(whole)
+            .or_else(|| self.fail(Problem::NoSuchDateTime(self.key.clone())))
     }
 
     /// A table; `name` is what a person would call it.

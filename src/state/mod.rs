@@ -1,0 +1,155 @@
+//! The memory of the daemon: what became of each slot, and how far each job's schedule has been
+//! dealt with. A SQLite file, written by one thread; the loop only hands over and never waits.
+
+mod read;
+mod schema;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use thiserror::Error;
+
+use crate::agenda::{Memory, Order, Record, Remembered};
+use crate::config::Keep;
+pub use read::{Row, runs};
+
+/// What may wait to be written while the disk does not take it; beyond that it is lost, with a note.
+const BACKLOG: usize = 100_000;
+/// How long the end of the daemon waits for the last of it to be written.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why there is no state.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The file belongs to something else.
+    #[error("{}: not a state file of recountd; set another [daemon] state, or move it away", .0.display())]
+    Foreign(PathBuf),
+    /// The file was written by a newer recountd.
+    #[error("{}: written by a newer recountd (format {found}, this one knows {known}); install that one again, or move the file away", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format it has.
+        found: i64,
+        /// The newest format that is known here.
+        known: i64,
+    },
+    /// The file is damaged.
+    #[error("{}: damaged ({reason}); restore it, or move it away: then nothing is known of earlier runs", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// Another recountd runs on this file.
+    #[error("{}: another recountd runs with this state; stop it first", .0.display())]
+    InUse(PathBuf),
+    /// The file is not there (for reading).
+    #[error("{}: no runs are recorded there; is [daemon] state right, and has the daemon run?", .0.display())]
+    Missing(PathBuf),
+    /// The disk does not let us; this passes, or somebody has to act.
+    #[error("{}: {reason}", .path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One thing to write down.
+#[derive(Debug)]
+enum Op {
+    Started { order: Order, at: DateTime<Utc> },
+    Ended(Box<Record>, DateTime<Utc>),
+    Remember { job: Arc<str>, memory: Remembered },
+    Forget(Arc<str>),
+}
+
+/// The state of a running daemon.
+pub struct State {
+    ops: Sender<Op>,
+    finished: Receiver<()>,
+    lost: u64,
+    _writer: JoinHandle<()>,
+}
+
+impl State {
+    /// Opens the file, or makes it, and gives what it remembers. Runs that had not ended are marked
+    /// as interrupted: the daemon before this one was killed.
+    ///
+    /// A disk that is full or read-only is no error: the schedule goes on without a memory, and the
+    /// writer tries again.
+    ///
+    /// # Errors
+    /// The file is foreign, newer, damaged or in use. It is left as it is.
+    pub fn open(path: &Path, keep: Keep, now: DateTime<Utc>) -> Result<(Self, Memory), StateError> {
+        let (memory, writer) = match write::Writer::open(path, keep, now) {
+            Ok((writer, memory)) => (memory, writer),
+            Err(StateError::Unavailable { reason, .. }) => {
+                log::error!("the state cannot be written, runs are not remembered: {reason}");
+                (Memory::default(), write::Writer::closed(path, keep))
+            }
+            Err(error) => return Err(error),
+        };
+        let (ops, inbox) = bounded(BACKLOG);
+        let (done, finished) = bounded(1);
+        let thread = thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || {
+                writer.serve(&inbox);
+                done.send(()).ok();
+            })
+            .map_err(|error: io::Error| StateError::Unavailable {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok((Self { ops, finished, lost: 0, _writer: thread }, memory))
+    }
+
+    /// An attempt was given to the pool.
+    pub fn started(&mut self, order: &Order, at: DateTime<Utc>) {
+        self.write(Op::Started { order: order.clone(), at });
+    }
+
+    /// A slot has ended (S13).
+    pub fn ended(&mut self, record: Record, at: DateTime<Utc>) {
+        self.write(Op::Ended(Box::new(record), at));
+    }
+
+    /// Every slot of the job up to here has been dealt with.
+    pub fn remember(&mut self, job: Arc<str>, memory: Remembered) {
+        self.write(Op::Remember { job, memory });
+    }
+
+    /// The job is gone.
+    pub fn forget(&mut self, job: Arc<str>) {
+        self.write(Op::Forget(job));
+    }
+
+    fn write(&mut self, op: Op) {
+        match self.ops.try_send(op) {
+            Ok(()) if self.lost > 0 => {
+                log::error!("{} records of runs were lost while the state was stuck", self.lost);
+                self.lost = 0;
+            }
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+        }
+    }
+
+    /// Waits until everything is written, for 2 s at most.
+    pub fn close(self) {
+        drop(self.ops);
+        if self.finished.recv_timeout(FLUSH).is_err() {
+            log::error!("the state could not be written to its end");
+        }
+    }
+}

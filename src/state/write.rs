@@ -1,0 +1,271 @@
+//! The one writer of the file, in a thread of its own.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::schema::{explain, open};
+use super::{Op, StateError};
+use crate::agenda::{Memory, Record, Remembered, SlotEnd};
+use crate::clock;
+use crate::config::Keep;
+
+/// Changes in one transaction.
+const BATCH: usize = 2_000;
+/// How long to wait before a disk that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How often a disk that goes on failing is complained of.
+const COMPLAIN: Duration = Duration::from_secs(60);
+/// How often old records are removed.
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// The writer and its file.
+pub struct Writer {
+    path: PathBuf,
+    keep: Keep,
+    file: Option<Open>,
+    complained: Option<Instant>,
+    pruned: Option<Instant>,
+}
+
+/// An open file, and the lock that keeps a second daemon away from it.
+struct Open {
+    connection: Connection,
+    _lock: File,
+}
+
+impl Writer {
+    /// Opens the file, marks what was interrupted, and reads what is remembered.
+    pub fn open(path: &Path, keep: Keep, now: DateTime<Utc>) -> Result<(Self, Memory), StateError> {
+        let mut writer = Self::closed(path, keep);
+        let file = open_locked(path)?;
+        let memory = recall(&file.connection, now).map_err(|error| explain(path, &error))?;
+        writer.file = Some(file);
+        Ok((writer, memory))
+    }
+
+    /// A writer whose file could not be opened yet.
+    pub fn closed(path: &Path, keep: Keep) -> Self {
+        let (path, complained, pruned) = (path.to_owned(), None, None);
+        Self { path, keep, file: None, complained, pruned }
+    }
+
+    /// Writes what comes until nobody sends any more. What the disk does not take is kept and tried
+    /// again; the channel behind it bounds how much.
+    pub fn serve(mut self, ops: &Receiver<Op>) {
+        let mut batch: Vec<Op> = Vec::new();
+        let mut open = true;
+        while open || !batch.is_empty() {
+            if batch.is_empty() {
+                match ops.recv() {
+                    Ok(op) => batch.push(op),
+                    Err(_) => return,
+                }
+            }
+            while batch.len() < BATCH
+                && let Ok(op) = ops.try_recv()
+            {
+                batch.push(op);
+            }
+            match self.write(&batch) {
+                Ok(()) => batch.clear(),
+                Err(error) => {
+                    self.complain(&error);
+                    // At the end nobody waits for long: what the disk does not take then is lost.
+                    open = !matches!(wait(ops, &mut batch), Err(RecvTimeoutError::Disconnected));
+                    if !open {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[Op]) -> Result<(), StateError> {
+        if self.file.is_none() {
+            self.file = Some(open_locked(&self.path)?);
+            log::info!("the state can be written again: {}", self.path.display());
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = write_all(&mut file.connection, batch);
+        written.map_err(|error| explain(&self.path, &error))?;
+        self.prune().map_err(|error| explain(&self.path, &error))
+    }
+
+    fn prune(&mut self) -> rusqlite::Result<()> {
+        let now = clock::monotonic();
+        let Some(file) = &self.file else { return Ok(()) };
+        if self.pruned.is_some_and(|last| now.saturating_duration_since(last) < PRUNE) {
+            return Ok(());
+        }
+        self.pruned = Some(now);
+        let age = TimeDelta::from_std(self.keep.age).unwrap_or(TimeDelta::MAX);
+        let oldest =
+            clock::wall().checked_sub_signed(age).map_or(i64::MIN, |t| t.timestamp_millis());
+        file.connection.execute(
+            "DELETE FROM runs WHERE COALESCE(finished, slot) < ?1 AND outcome <> 'running'",
+            params![oldest],
+        )?;
+        let mut jobs = file.connection.prepare("SELECT DISTINCT job FROM runs")?;
+        let names: Vec<String> = jobs.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for name in names {
+            file.connection.execute(
+                "DELETE FROM runs WHERE job = ?1 AND id <= \
+                 (SELECT id FROM runs WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                params![name, self.keep.runs],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, error: &StateError) {
+        let now = clock::monotonic();
+        if self.complained.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN) {
+            log::error!("the state cannot be written, the schedule goes on: {error}");
+            self.complained = Some(now);
+        }
+    }
+}
+
+/// Lets a failing disk rest, and notices meanwhile whether the daemon ends.
+fn wait(ops: &Receiver<Op>, batch: &mut Vec<Op>) -> Result<(), RecvTimeoutError> {
+    let end = clock::monotonic() + TRY_AGAIN;
+    loop {
+        let left = end.saturating_duration_since(clock::monotonic());
+        match ops.recv_timeout(left) {
+            Ok(op) if batch.len() < BATCH => batch.push(op),
+            Ok(_) | Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+        }
+    }
+}
+
+fn open_locked(path: &Path) -> Result<Open, StateError> {
+    let unavailable = |reason: String| StateError::Unavailable { path: path.to_owned(), reason };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        && !folder.exists()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| unavailable(error.to_string()))?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&beside)
+        .map_err(|error| unavailable(error.to_string()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StateError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(unavailable(error.to_string())),
+    }
+    Ok(Open { connection: open(path)?, _lock: lock })
+}
+
+/// Marks what had not ended as interrupted (S15), and reads how far each schedule has come.
+fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memory> {
+    let interrupted = connection.execute(
+        "UPDATE runs SET outcome = 'interrupted', finished = ?1, \
+         reason = 'the daemon ended while it ran; what was written is right' \
+         WHERE outcome = 'running'",
+        params![now.timestamp_millis()],
+    )?;
+    if interrupted > 0 {
+        log::warn!("{interrupted} runs were interrupted by the end of the daemon before this one");
+    }
+    let last_run: Option<i64> = connection
+        .query_row("SELECT MAX(id) FROM runs", [], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let mut memory = Memory {
+        last_run: last_run.and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
+        ..Memory::default()
+    };
+    let mut jobs = connection.prepare("SELECT name, trigger, done FROM jobs")?;
+    let rows = jobs.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+    })?;
+    for row in rows {
+        let (name, trigger, done) = row?;
+        if let Some(done) = DateTime::from_timestamp_millis(done) {
+            memory.jobs.insert(Arc::from(name), Remembered { done, trigger });
+        }
+    }
+    Ok(memory)
+}
+
+fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for op in batch {
+        match op {
+            Op::Started { order, at } => {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO runs (id, job, slot, attempts, started, outcome) \
+                         VALUES (?1, ?2, ?3, ?4, ?5, 'running') \
+                         ON CONFLICT (id) DO UPDATE SET attempts = ?4",
+                    )?
+                    .execute(params![
+                        id(order.run.0),
+                        &*order.job.name,
+                        order.slot.timestamp_millis(),
+                        order.attempt,
+                        at.timestamp_millis(),
+                    ])?;
+            }
+            Op::Ended(record, at) => ended(&transaction, record, *at)?,
+            Op::Remember { job, memory } => {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO jobs (name, trigger, done) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3",
+                    )?
+                    .execute(params![&**job, memory.trigger, memory.done.timestamp_millis()])?;
+            }
+            Op::Forget(job) => {
+                transaction
+                    .prepare_cached("DELETE FROM jobs WHERE name = ?1")?
+                    .execute(params![&**job])?;
+            }
+        }
+    }
+    transaction.commit()
+}
+
+fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::Result<()> {
+    let (attempts, report) = match &record.end {
+        SlotEnd::Ran { attempts, report, .. } => (*attempts, report.as_deref()),
+        _ => (0, None),
+    };
+    // A report is made of numbers and strings; there is nothing in it that JSON could refuse.
+    let report = report.and_then(|report| serde_json::to_string(report).ok());
+    to.prepare_cached(
+        "INSERT OR REPLACE INTO runs \
+         (id, job, slot, attempts, started, finished, took_ms, outcome, reason, report) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        id(record.run.0),
+        &*record.job.name,
+        record.slot.timestamp_millis(),
+        attempts,
+        record.started.map(|t| t.timestamp_millis()),
+        at.timestamp_millis(),
+        record.took.map(|t| i64::try_from(t.as_millis()).unwrap_or(i64::MAX)),
+        record.end.word(),
+        record.reason(),
+        report,
+    ])?;
+    Ok(())
+}
+
+/// SQLite's numbers are signed; no daemon lives long enough to notice.
+fn id(run: u64) -> i64 {
+    i64::try_from(run).unwrap_or(i64::MAX)
+}
