@@ -200,7 +200,8 @@ impl Daemon {
     }
 
     fn feed(&mut self, event: Event) {
-        for action in self.agenda.handle(clock::wall(), event) {
+        // One time for the whole turn, the one that was checked for a step.
+        for action in self.agenda.handle(self.clocks.0, event) {
             self.perform(action);
         }
     }
@@ -210,7 +211,7 @@ impl Daemon {
             Action::Start(order) => {
                 let (run, cancel) = (order.run, Cancel::default());
                 self.cancels.insert(run, cancel.clone());
-                self.state.started(&order, clock::wall());
+                self.state.started(&order, self.clocks.0);
                 log::debug!("{}: run {run} starts, attempt {}", order.job.name, order.attempt);
                 if !self.pool.submit(order, cancel) {
                     log::error!("run {run} found the pool full; please report it");
@@ -219,7 +220,7 @@ impl Daemon {
             }
             Action::Record(record) => {
                 journal::record(&record);
-                self.state.ended(record, clock::wall());
+                self.state.ended(record, self.clocks.0);
             }
             Action::WillRetry { run, wait, reason } => {
                 let (wait, reason) = (duration::format(wait), reason.unwrap_or_default());

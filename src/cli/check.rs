@@ -1,4 +1,5 @@
-//! `recountd check`: validates jobs.toml; per job its trigger in words and the next 5 runs.
+//! `recountd check`: validates jobs.toml; per job its trigger in words, the next 5 runs,
+//! and what the next change of offset does to them.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
             let wait = (at - now).to_std().unwrap_or_default();
             let wait = duration::format(std::time::Duration::from_secs(wait.as_secs()));
             writeln!(out, "  {}  in {wait}", at.with_timezone(&job.zone).to_rfc3339())?;
+        }
+        if let Some(change) = job.trigger.next_change(now) {
+            writeln!(out, "  {change}")?;
         }
         writeln!(out)?;
     }

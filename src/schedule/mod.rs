@@ -4,6 +4,7 @@
 //! times belong to an IANA zone, and the way between the two is owned by `zone`. This is the only folder that names
 //! the cron crate, and `wall` the only file.
 
+mod change;
 mod cron;
 mod error;
 mod fields;
@@ -17,6 +18,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+pub use self::change::Change;
 pub use self::cron::Cron;
 pub use self::error::{CronError, CronErrorKind};
 pub use self::fields::Field;

@@ -1,0 +1,87 @@
+//! What is measured of a scheduler, and the plan by which both of them are measured.
+
+use std::fs;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The kernel counts a process's CPU time for its users in hundredths of a second, on every architecture.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How long a scheduler runs before it is measured.
+pub const WARM_UP: Duration = Duration::from_secs(2);
+
+/// How long after the measurement late starts are still waited for.
+pub const STRAGGLERS: Duration = Duration::from_secs(1);
+
+/// What was measured of one scheduler with one number of jobs; scripts/bench-apscheduler.py prints the same.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// Which scheduler, with its version.
+    pub scheduler: String,
+    /// Runs that started.
+    pub runs: u64,
+    /// Slots that came due in the time of the measurement; each should run.
+    pub slots: u64,
+    /// None if nothing started.
+    pub lateness: Option<Lateness>,
+    /// CPU time of the whole process, as a share of one core.
+    pub cpu_percent: f64,
+    /// Resident memory at the end of the measurement.
+    pub memory_mb: f64,
+    /// The most resident memory that the process ever had, its start included.
+    pub peak_mb: f64,
+}
+
+/// From the slot to the moment at which a worker starts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lateness {
+    /// Half of the runs start earlier.
+    pub median_ms: f64,
+    /// 99 of 100 runs do.
+    pub p99_ms: f64,
+    /// The latest.
+    pub max_ms: f64,
+}
+
+impl Lateness {
+    /// Of so many microseconds each; none if there is nothing to sum up.
+    pub fn of(mut micros: Vec<u32>) -> Option<Self> {
+        micros.sort_unstable();
+        // The smallest value that is not less than this share of all of them.
+        let at = |percent: usize| {
+            let rank = (micros.len() * percent).div_ceil(100);
+            micros.get(rank.saturating_sub(1)).map(|micros| f64::from(*micros) / 1000.0)
+        };
+        Some(Self { median_ms: at(50)?, p99_ms: at(99)?, max_ms: at(100)? })
+    }
+}
+
+/// Until the next time that is half a second away from any full one: there no job is due, so a measurement that
+/// begins and ends there holds whole slots.
+pub fn until_half_second(now: DateTime<Utc>) -> Duration {
+    let past = Duration::from_nanos(u64::from(now.timestamp_subsec_nanos()) % 1_000_000_000);
+    let half = Duration::from_millis(500);
+    if past <= half { half - past } else { half + Duration::from_secs(1) - past }
+}
+
+/// CPU time of this process so far, all its threads together.
+pub fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux tells of this process");
+    // The second field is the name in brackets, which may hold anything; the 14th and 15th are the times.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    TICK * fields.map(|field| field.parse::<u32>().expect("a number")).sum()
+}
+
+/// Resident memory of this process in MB: now, and at its highest.
+pub fn memory_mb() -> (f64, f64) {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of this process");
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+        let kibibytes: u32 = kibibytes.expect("Linux tells of memory in kB");
+        f64::from(kibibytes) * 1024.0 / 1e6
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}

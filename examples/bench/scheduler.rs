@@ -1,0 +1,124 @@
+//! recountd's own loop, agenda and pool with no-op work, measured from inside its process.
+
+use std::env;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use recountd::agenda::{Ended, Order};
+use recountd::jobs::Cancel;
+use recountd::report::Outcome;
+use recountd::{clock, daemon, pool};
+use signal_hook::consts::SIGTERM;
+
+use crate::figures::{self, Figures, Lateness};
+use crate::jobs;
+
+#[derive(Args)]
+pub struct Options {
+    /// So many jobs.
+    #[arg(long)]
+    jobs: u32,
+    /// None of them is due; otherwise all are, at each full second.
+    #[arg(long)]
+    idle: bool,
+    /// How long to measure, in seconds.
+    #[arg(long)]
+    seconds: u32,
+    /// A folder for jobs.toml and what the daemon leaves beside it.
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+/// Runs the daemon on generated jobs, ends it by SIGTERM, and prints what was measured meanwhile.
+pub fn measure(options: &Options) {
+    env_logger::init();
+    let trigger = if options.idle { jobs::far_away() } else { jobs::EACH_SECOND.to_owned() };
+    let path = jobs::write(&options.folder, options.jobs, &trigger);
+    // The measurement is over long before this many seconds more.
+    let room = if options.idle { 0 } else { options.jobs * (options.seconds + 10) };
+    let starts = Arc::new(Starts::with_room(room as usize));
+    let watch = {
+        let (starts, jobs, seconds) = (Arc::clone(&starts), options.jobs, options.seconds);
+        let ready = listen_for_ready();
+        let idle = options.idle;
+        thread::spawn(move || watch(&ready, &starts, if idle { 0 } else { jobs }, seconds))
+    };
+    let work: Arc<pool::Work> = Arc::new(move |order: &Order, _: &Cancel| {
+        starts.add(order.slot, clock::wall());
+        Ended::Done { outcome: Outcome::Clean, reason: None, retry: false, report: None }
+    });
+    daemon::run_with(path, &work).expect("the daemon starts");
+    let figures = watch.join().expect("the measurement succeeds");
+    println!("{}", serde_json::to_string(&figures).expect("figures are JSON"));
+}
+
+/// The socket by which the daemon tells systemd that its schedule runs; here it tells us.
+fn listen_for_ready() -> UnixDatagram {
+    let path = env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET names a socket to be made");
+    let socket = UnixDatagram::bind(path).expect("the socket can be made");
+    socket.set_read_timeout(Some(jobs::PATIENCE)).expect("the socket takes a time-out");
+    socket
+}
+
+/// Measures while the daemon runs, then ends it.
+fn watch(ready: &UnixDatagram, starts: &Starts, due: u32, seconds: u32) -> Figures {
+    ready.recv(&mut [0; 512]).expect("the daemon gets ready");
+    thread::sleep(figures::WARM_UP);
+    thread::sleep(figures::until_half_second(clock::wall()));
+    let (from, length) = (clock::wall(), Duration::from_secs(u64::from(seconds)));
+    let cpu_before = figures::cpu_time();
+    thread::sleep(length);
+    let cpu = figures::cpu_time() - cpu_before;
+    let (memory_mb, peak_mb) = figures::memory_mb();
+    thread::sleep(figures::STRAGGLERS);
+    let late = starts.lateness_of_slots(from, from + length);
+    signal_hook::low_level::raise(SIGTERM).expect("a process can signal itself");
+    Figures {
+        scheduler: "recountd".to_owned(),
+        runs: late.len() as u64,
+        slots: u64::from(due) * u64::from(seconds),
+        lateness: Lateness::of(late),
+        cpu_percent: cpu.as_secs_f64() / length.as_secs_f64() * 100.0,
+        memory_mb,
+        peak_mb,
+    }
+}
+
+/// The starts of all runs. Workers write to it side by side without waiting for each other, or they would measure
+/// that.
+struct Starts {
+    used: AtomicUsize,
+    /// The second of the slot above, the microseconds from it to the start below.
+    starts: Vec<AtomicU64>,
+}
+
+impl Starts {
+    fn with_room(room: usize) -> Self {
+        Self { used: AtomicUsize::new(0), starts: (0..room).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn add(&self, slot: DateTime<Utc>, start: DateTime<Utc>) {
+        let late = (start - slot).num_microseconds().unwrap_or(i64::MAX).max(0);
+        let late = u32::try_from(late).unwrap_or(u32::MAX);
+        let second = u32::try_from(slot.timestamp()).unwrap_or(u32::MAX);
+        if let Some(place) = self.starts.get(self.used.fetch_add(1, Ordering::Relaxed)) {
+            place.store(u64::from(second) << 32 | u64::from(late), Ordering::Relaxed);
+        }
+    }
+
+    /// How late the runs started whose slot lies in this time, in microseconds.
+    fn lateness_of_slots(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<u32> {
+        let within = |start: &u64| {
+            let second = i64::try_from(start >> 32).unwrap_or_default();
+            from.timestamp() < second && second <= to.timestamp()
+        };
+        let starts = self.starts.iter().map(|start| start.load(Ordering::Relaxed));
+        starts.filter(within).map(|start| (start & u64::from(u32::MAX)) as u32).collect()
+    }
+}

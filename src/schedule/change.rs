@@ -1,0 +1,462 @@
+//! What the next change of a zone's offset does to a job, told before it happens.
+//!
+//! The rule is S3, as Vixie cron has it (cron(8), "Daylight Saving Time and other time changes"); `cron` applies it
+//! slot by slot, and here it is put into words for the span of the wall clock that a change skips or repeats.
+
+use std::{fmt, iter};
+
+use chrono::{DateTime, Days, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
+use chrono_tz::Tz;
+
+use super::parse::parse;
+use super::wall::Wall;
+use super::{Cron, Trigger, zone};
+
+/// A leap year, so that every change that comes once a year is seen from any day.
+const AHEAD: TimeDelta = TimeDelta::days(366);
+
+const SECOND: TimeDelta = TimeDelta::seconds(1);
+
+/// A change of the offset of a job's zone that touches its runs (S3).
+///
+/// It displays as one line of local times, such as
+/// `8 Mar 2026 02:30 does not exist in America/New_York: runs at 03:00`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    at: DateTime<Utc>,
+    zone: Tz,
+    /// The first time of the wall clock that does not exist or comes twice.
+    from: NaiveDateTime,
+    /// The first time behind `from` that exists and comes once. The clock jumps there over a gap.
+    to: NaiveDateTime,
+    effect: Effect,
+}
+
+/// The four cases of S3. The times are those that the expression names between `from` and `to`; there is at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Effect {
+    /// A gap skips fixed times: one run makes up for all of them at its end, where one may be due anyway.
+    RunsAtEnd { skipped: Vec<NaiveDateTime>, due_anyway: bool },
+    /// A gap skips so many times of a wildcard job.
+    RunsFewer(usize),
+    /// A fold repeats fixed times.
+    RunsFirstTime { repeated: Vec<NaiveDateTime> },
+    /// A fold repeats times of a wildcard job.
+    RunsBothTimes,
+}
+
+impl Trigger {
+    /// The first change of the offset after `now`, and within 366 days, that touches a run of the job.
+    ///
+    /// `None` when every run of that span comes once and at its time, which for an interval and a date is always so.
+    pub fn next_change(&self, now: DateTime<Utc>) -> Option<Change> {
+        match self {
+            Trigger::Cron(cron) => Change::next(cron, now),
+            Trigger::Interval(_) | Trigger::Date(_) => None,
+        }
+    }
+}
+
+impl Change {
+    /// The first instant with the new offset.
+    pub fn at(&self) -> DateTime<Utc> {
+        self.at
+    }
+
+    fn next(cron: &Cron, now: DateTime<Utc>) -> Option<Change> {
+        // The matcher goes by the wall clock alone, and so it also names the times that a gap skips.
+        let wall = Wall::new(&parse(cron.source()).ok()?.fields).ok()?;
+        let now = DateTime::from_timestamp(now.timestamp(), 0)?;
+        // The last second that the clock shows with the offset before.
+        let mut left: Option<NaiveDateTime> = None;
+        for segment in zone::segments(cron.zone(), now, now.checked_add_signed(AHEAD)?) {
+            let before = segment.wall_before()?;
+            if let Some(left) = left
+                && let Some((from, to, effect)) = effect(&wall, cron.is_fixed_time(), left, before)
+            {
+                return Some(Change { at: segment.start, zone: cron.zone(), from, to, effect });
+            }
+            left = before.checked_add_signed(segment.end - segment.start);
+        }
+        None
+    }
+}
+
+/// What it does to the job that the clock shows `left`, and a second later what comes after `before`; and the first
+/// and the end of the times that are skipped or repeated by it. `None` when the expression names none of them.
+fn effect(
+    wall: &Wall,
+    fixed_time: bool,
+    left: NaiveDateTime,
+    before: NaiveDateTime,
+) -> Option<(NaiveDateTime, NaiveDateTime, Effect)> {
+    let (low, high) = (left.min(before), left.max(before));
+    let (from, to) = (low.checked_add_signed(SECOND)?, high.checked_add_signed(SECOND)?);
+    let first = wall.next_after(low).filter(|w| *w <= high)?;
+    let times = iter::successors(Some(first), |w| wall.next_after(*w)).take_while(|w| *w <= high);
+    let effect = match (left < before, fixed_time) {
+        (true, true) => Effect::RunsAtEnd {
+            skipped: times.collect(),
+            due_anyway: wall.next_after(high) == Some(to),
+        },
+        (true, false) => Effect::RunsFewer(times.count()),
+        (false, true) => Effect::RunsFirstTime { repeated: times.collect() },
+        (false, false) => Effect::RunsBothTimes,
+    };
+    Some((from, to, effect))
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (zone, to) = (self.zone, self.to);
+        match &self.effect {
+            Effect::RunsAtEnd { skipped, due_anyway } => {
+                let once = skipped.len() > 1 || *due_anyway;
+                let verb = if skipped.len() > 1 { "do" } else { "does" };
+                write!(f, "{} {verb} not exist in {zone}: runs", named(skipped))?;
+                write!(f, "{}", if once { " once" } else { "" })?;
+                if skipped.last().is_some_and(|last| last.date() != to.date()) {
+                    write!(f, " on {}", date(to))?;
+                }
+                write!(f, " at {}", time(to))?;
+                write!(f, "{}", if *due_anyway { ", where a run is due anyway" } else { "" })
+            }
+            Effect::RunsFewer(runs) => {
+                let plural = if *runs == 1 { "" } else { "s" };
+                write!(f, "{} does not exist in {zone}: {runs} run{plural} fewer", self.span())
+            }
+            Effect::RunsFirstTime { repeated } => {
+                let verb = if repeated.len() > 1 { "come" } else { "comes" };
+                write!(f, "{} {verb} twice in {zone}: runs the first time only", named(repeated))
+            }
+            Effect::RunsBothTimes => {
+                write!(f, "{} comes twice in {zone}: runs both times", self.span())
+            }
+        }
+    }
+}
+
+impl Change {
+    /// From the first time to the end of them, which is 24:00 where that is the end of the day.
+    fn span(&self) -> String {
+        let end_of_day = self.from.date().checked_add_days(Days::new(1));
+        let end = match end_of_day {
+            Some(day) if self.to == day.and_time(NaiveTime::MIN) => "24:00".to_owned(),
+            _ => moment(self.to, Some(self.from)),
+        };
+        format!("{} to {end}", moment(self.from, None))
+    }
+}
+
+/// Up to three times one by one, more of them by number.
+fn named(times: &[NaiveDateTime]) -> String {
+    match times {
+        [] => String::new(),
+        [a] => moment(*a, None),
+        [a, b] => format!("{} and {}", moment(*a, None), moment(*b, Some(*a))),
+        [a, b, c] => {
+            let (b, c) = (moment(*b, Some(*a)), moment(*c, Some(*b)));
+            format!("{}, {b} and {c}", moment(*a, None))
+        }
+        [first, .., last] => {
+            let last = moment(*last, Some(*first));
+            format!("{} to {last} ({} due times)", moment(*first, None), times.len())
+        }
+    }
+}
+
+/// A time with its date, which is left out when it is that of the time named before.
+fn moment(w: NaiveDateTime, named_before: Option<NaiveDateTime>) -> String {
+    match named_before {
+        Some(before) if before.date() == w.date() => time(w),
+        _ => format!("{} {}", date(w), time(w)),
+    }
+}
+
+fn date(w: NaiveDateTime) -> String {
+    w.format("%-d %b %Y").to_string()
+}
+
+fn time(w: NaiveDateTime) -> String {
+    w.format(if w.second() == 0 { "%H:%M" } else { "%H:%M:%S" }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::NaiveDate;
+
+    use super::*;
+    use crate::schedule::Interval;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn trigger(expression: &str, zone: &str) -> Trigger {
+        Trigger::Cron(Cron::parse(expression, zone.parse().unwrap()).unwrap())
+    }
+
+    /// The slots in `from..to`, as the wall clock of the zone shows them.
+    fn slots(trigger: &Trigger, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<String> {
+        iter::successors(trigger.next_after(from - SECOND), |t| trigger.next_after(*t))
+            .take_while(|t| *t < to)
+            .map(|t| t.with_timezone(&zone).naive_local().to_string())
+            .collect()
+    }
+
+    /// The line of `next_change`, and that stepping through the slots shows just what it says, and nothing before it.
+    fn check(expression: &str, zone: &str, now: &str, want: &str) {
+        let (job, now) = (trigger(expression, zone), at(now));
+        let change = job.next_change(now);
+        let context = format!("{expression} in {zone} from {now}");
+        assert_eq!(change.as_ref().map(Change::to_string).unwrap_or_default(), want, "{context}");
+
+        // In UTC no time is skipped or repeated, so there the same expression names them all.
+        let zone: Tz = zone.parse().unwrap();
+        let all = trigger(expression, "UTC");
+        let wall = |t: DateTime<Utc>| t.with_timezone(&zone).naive_local();
+        let named = |from: NaiveDateTime, to: NaiveDateTime| {
+            slots(&all, Tz::UTC, from.and_utc(), to.and_utc())
+        };
+        let Some(change) = change else {
+            let end = now + AHEAD;
+            assert_eq!(slots(&job, zone, now, end), named(wall(now), wall(end)), "{context}");
+            return;
+        };
+        let (change_at, length) = (change.at(), change.to - change.from);
+        assert!(now < change_at && change_at <= now + AHEAD, "{context}");
+        let touched = named(change.from, change.to);
+        assert!(!touched.is_empty(), "{context}");
+        let count = |times: &[NaiveDateTime]| {
+            let times: Vec<String> = times.iter().map(NaiveDateTime::to_string).collect();
+            assert_eq!(times, touched, "{context}");
+        };
+        let first_pass = slots(&job, zone, change_at - length, change_at);
+        let second_pass = slots(&job, zone, change_at, change_at + length);
+        let mut undisturbed_until = change_at - length;
+        match &change.effect {
+            Effect::RunsAtEnd { skipped, due_anyway } => {
+                count(skipped);
+                undisturbed_until = change_at;
+                let one = [change.to.to_string()];
+                assert_eq!(slots(&job, zone, change_at, change_at + SECOND), one, "{context}");
+                let due = named(change.to, change.to + SECOND);
+                assert_eq!(due.len(), usize::from(*due_anyway), "{context}");
+            }
+            Effect::RunsFewer(runs) => {
+                undisturbed_until = change_at;
+                let (from, to) = (change_at - TimeDelta::days(2), change_at + TimeDelta::days(2));
+                let ran = slots(&job, zone, from, to).len();
+                assert_eq!(ran + runs, named(wall(from), wall(to)).len(), "{context}");
+            }
+            Effect::RunsFirstTime { repeated } => {
+                count(repeated);
+                assert_eq!((first_pass, second_pass), (touched, Vec::new()), "{context}");
+            }
+            Effect::RunsBothTimes => {
+                assert_eq!((&first_pass, &second_pass), (&touched, &touched), "{context}");
+            }
+        }
+        let before = slots(&job, zone, now, undisturbed_until);
+        let end = wall(undisturbed_until - SECOND) + SECOND;
+        assert_eq!(before, named(wall(now), end), "{context}");
+    }
+
+    #[test]
+    fn a_gap_makes_one_run_of_fixed_times_at_its_end() {
+        let check = |expression: &str, want: &str| {
+            check(expression, "America/New_York", "2026-01-15T12:00:00Z", want);
+        };
+        check("30 2 * * *", "8 Mar 2026 02:30 does not exist in America/New_York: runs at 03:00");
+        check("0 2 8 3 *", "8 Mar 2026 02:00 does not exist in America/New_York: runs at 03:00");
+        check(
+            "0,30 2 * * *",
+            "8 Mar 2026 02:00 and 02:30 do not exist in America/New_York: runs once at 03:00",
+        );
+        check(
+            "15-45/15 2 * * SUN",
+            "8 Mar 2026 02:15, 02:30 and 02:45 do not exist in America/New_York: runs once at 03:00",
+        );
+        check(
+            "5-59/10 1,2 * * *",
+            "8 Mar 2026 02:05 to 02:55 (6 due times) do not exist in America/New_York: \
+             runs once at 03:00",
+        );
+        check(
+            "20,40 30 2 * * *",
+            "8 Mar 2026 02:30:20 and 02:30:40 do not exist in America/New_York: runs once at 03:00",
+        );
+        check(
+            "0 2,3 * * *",
+            "8 Mar 2026 02:00 does not exist in America/New_York: \
+             runs once at 03:00, where a run is due anyway",
+        );
+    }
+
+    #[test]
+    fn a_fold_runs_fixed_times_the_first_time_only() {
+        let check = |expression: &str, want: &str| {
+            check(expression, "America/New_York", "2026-05-01T00:00:00Z", want);
+        };
+        check(
+            "30 1 * * *",
+            "1 Nov 2026 01:30 comes twice in America/New_York: runs the first time only",
+        );
+        check(
+            "0,30 0-2 * * *",
+            "1 Nov 2026 01:00 and 01:30 come twice in America/New_York: runs the first time only",
+        );
+        check(
+            "0-45/15 1 * * *",
+            "1 Nov 2026 01:00 to 01:45 (4 due times) come twice in America/New_York: \
+             runs the first time only",
+        );
+    }
+
+    #[test]
+    fn a_wildcard_job_loses_what_a_gap_skips_and_runs_both_times_in_a_fold() {
+        let check = |expression: &str, now: &str, want: &str| {
+            check(expression, "America/New_York", now, want);
+        };
+        let gap = "8 Mar 2026 02:00 to 03:00 does not exist in America/New_York";
+        check("*/30 * * * *", "2026-01-15T12:00:00Z", &format!("{gap}: 2 runs fewer"));
+        check("@hourly", "2026-01-15T12:00:00Z", &format!("{gap}: 1 run fewer"));
+        check("*/20 2 * * *", "2026-01-15T12:00:00Z", &format!("{gap}: 3 runs fewer"));
+        check("* * * * * *", "2026-03-08T06:00:00Z", &format!("{gap}: 3600 runs fewer"));
+        let fold = "1 Nov 2026 01:00 to 02:00 comes twice in America/New_York: runs both times";
+        check("*/30 * * * *", "2026-05-01T00:00:00Z", fold);
+        check("*/7 1 1 11 *", "2026-01-15T12:00:00Z", fold);
+    }
+
+    #[test]
+    fn each_zone_changes_in_its_own_way() {
+        for (expression, zone, now, want) in [
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-01-01T00:00:00Z",
+                "29 Mar 2026 02:30 does not exist in Europe/Berlin: runs at 03:00",
+            ),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-07-01T00:00:00Z",
+                "25 Oct 2026 02:30 comes twice in Europe/Berlin: runs the first time only",
+            ),
+            (
+                "15 2 * * *",
+                "Australia/Lord_Howe",
+                "2026-07-01T00:00:00Z",
+                "4 Oct 2026 02:15 does not exist in Australia/Lord_Howe: runs at 02:30",
+            ),
+            (
+                "*/10 * * * *",
+                "Australia/Lord_Howe",
+                "2026-01-01T00:00:00Z",
+                "5 Apr 2026 01:30 to 02:00 comes twice in Australia/Lord_Howe: runs both times",
+            ),
+            (
+                "30 2 * * *",
+                "Africa/Casablanca",
+                "2025-01-01T00:00:00Z",
+                "23 Feb 2025 02:30 comes twice in Africa/Casablanca: runs the first time only",
+            ),
+            (
+                "30 2 * * *",
+                "Africa/Casablanca",
+                "2025-03-01T00:00:00Z",
+                "6 Apr 2025 02:30 does not exist in Africa/Casablanca: runs at 03:00",
+            ),
+            (
+                "0 0 * * *",
+                "America/Sao_Paulo",
+                "2018-06-01T00:00:00Z",
+                "4 Nov 2018 00:00 does not exist in America/Sao_Paulo: runs at 01:00",
+            ),
+            (
+                "@hourly",
+                "America/Sao_Paulo",
+                "2018-12-01T00:00:00Z",
+                "16 Feb 2019 23:00 to 24:00 comes twice in America/Sao_Paulo: runs both times",
+            ),
+            (
+                "0 3 * * *",
+                "Pacific/Apia",
+                "2011-12-01T00:00:00Z",
+                "30 Dec 2011 03:00 does not exist in Pacific/Apia: runs on 31 Dec 2011 at 00:00",
+            ),
+            (
+                "@hourly",
+                "Pacific/Apia",
+                "2011-12-01T00:00:00Z",
+                "30 Dec 2011 00:00 to 24:00 does not exist in Pacific/Apia: 24 runs fewer",
+            ),
+            (
+                "30 23 * * *",
+                "America/Nuuk",
+                "2026-01-01T00:00:00Z",
+                "28 Mar 2026 23:30 does not exist in America/Nuuk: runs on 29 Mar 2026 at 00:00",
+            ),
+            (
+                "0,30 0,23 * * *",
+                "America/St_Johns",
+                "2010-10-01T00:00:00Z",
+                "6 Nov 2010 23:30 and 7 Nov 2010 00:00 come twice in America/St_Johns: \
+                 runs the first time only",
+            ),
+            (
+                "@hourly",
+                "America/St_Johns",
+                "2010-10-01T00:00:00Z",
+                "6 Nov 2010 23:01 to 7 Nov 2010 00:01 comes twice in America/St_Johns: \
+                 runs both times",
+            ),
+        ] {
+            check(expression, zone, now, want);
+        }
+    }
+
+    #[test]
+    fn a_change_that_touches_no_run_is_not_told() {
+        for (expression, zone, now) in [
+            ("0 3 * * *", "America/New_York", "2026-01-15T12:00:00Z"),
+            ("30 2 * * MON", "America/New_York", "2026-01-15T12:00:00Z"),
+            ("*/5 9-17 * * *", "Europe/Berlin", "2026-01-15T12:00:00Z"),
+            ("30 2 1 * *", "Europe/Berlin", "2026-01-15T12:00:00Z"),
+            ("@hourly", "Asia/Shanghai", "2026-01-15T12:00:00Z"),
+            ("30 2 * * *", "UTC", "2026-01-15T12:00:00Z"),
+            ("0 3 * * *", "Pacific/Apia", "2026-01-15T12:00:00Z"),
+        ] {
+            check(expression, zone, now, "");
+        }
+        let every_hour = Trigger::Interval(Interval::new(Duration::from_secs(3_600), None));
+        assert_eq!(every_hour.next_change(at("2026-01-15T12:00:00Z")), None);
+        let date = Trigger::Date(at("2026-03-08T07:00:00Z"));
+        assert_eq!(date.next_change(at("2026-01-15T12:00:00Z")), None);
+    }
+
+    #[test]
+    fn a_change_is_ahead_until_its_very_second() {
+        let job = trigger("30 2 * * *", "America/New_York");
+        let of_year = |now: &str| job.next_change(at(now)).map(|change| change.at());
+        let gap = at("2026-03-08T07:00:00Z");
+        let next_gap = at("2027-03-14T07:00:00Z");
+        assert_eq!(of_year("2026-03-08T06:59:59.999999999Z"), Some(gap));
+        // The next one is 371 days away.
+        assert_eq!(of_year("2026-03-08T07:00:00Z"), None);
+        assert_eq!(of_year("2026-03-13T06:59:59Z"), None);
+        assert_eq!(of_year("2026-03-13T07:00:01Z"), Some(next_gap));
+        assert_eq!(NaiveDate::from_ymd_opt(2027, 3, 14), Some(next_gap.date_naive()));
+    }
+
+    #[test]
+    fn the_ends_of_time_are_answered_without_panic() {
+        for zone in ["Pacific/Apia", "America/New_York"] {
+            for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+                assert_eq!(trigger("30 2 * * *", zone).next_change(now), None);
+            }
+        }
+    }
+}
