@@ -94,3 +94,122 @@ fn panicked(payload: &(dyn Any + Send)) -> Ended {
         report: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use chrono::{TimeDelta, Utc};
+
+    use super::*;
+    use crate::config::{self, ServerKind, Surroundings};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn order(run: u64, attempt: u32) -> Order {
+        let text = "[mysql.a]\nurl = 'mysql://h/d'\n[redis.a]\nurl = 'redis://h'\n[jobs.j]\n\
+                    interval = '1s'\nquery = 'SELECT 1, 1'\ntarget = { zset = 'k' }\n\
+                    misfire_grace = '100ms'";
+        let none = |_: &str| Err(String::new());
+        let surroundings = Surroundings {
+            system_zone: chrono_tz::Tz::UTC,
+            variable: &none,
+            credential: &none,
+            check_url: &|_: ServerKind, _: &str| Ok(()),
+        };
+        let config = config::parse("jobs.toml", text, &surroundings).unwrap();
+        let job = Arc::clone(config.jobs.values().next().unwrap());
+        let slot = Utc::now() - TimeDelta::seconds(1);
+        Order { run: RunId(run), job, slot, attempt }
+    }
+
+    /// A pool whose answers come out of the channel.
+    fn pool(
+        workers: u32,
+        work: impl Fn(&Order, &Cancel) -> Ended + Send + Sync + 'static,
+    ) -> (Pool, mpsc::Receiver<(RunId, Ended)>) {
+        let (sender, answers) = mpsc::channel();
+        let answer: Arc<Answer> = Arc::new(move |run, ended| {
+            sender.send((run, ended)).ok();
+        });
+        let work: Arc<Work> = Arc::new(work);
+        (Pool::start(workers, &work, &answer).unwrap(), answers)
+    }
+
+    #[test]
+    fn s8_a_run_that_panics_answers_like_any_other_and_its_thread_lives_on() {
+        let (pool, answers) = pool(1, |order, _| match order.run.0 {
+            1 => panic!("what is the {}", "matter"),
+            _ => Ended::NotStarted,
+        });
+        for run in 1..=3 {
+            assert!(pool.submit(order(run, 2), Cancel::default()));
+        }
+        let (run, ended) = answers.recv_timeout(SOON).unwrap();
+        let Ended::Done { outcome, reason, retry, .. } = ended else { panic!("{ended:?}") };
+        assert_eq!((run, outcome, retry), (RunId(1), Outcome::Failed, true));
+        assert!(reason.unwrap().contains("a defect in recountd: what is the matter"));
+        for run in 2..=3 {
+            assert_eq!(answers.recv_timeout(SOON), Ok((RunId(run), Ended::NotStarted)));
+        }
+    }
+
+    #[test]
+    fn s8_a_first_attempt_that_waited_longer_than_its_grace_does_not_run() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let (pool, answers) = pool(1, move |order, _| {
+            if order.run.0 == 1 {
+                gate.lock().unwrap().recv().ok();
+            }
+            Ended::NotStarted
+        });
+        for (run, attempt) in [(1, 1), (2, 1), (3, 2)] {
+            assert!(pool.submit(order(run, attempt), Cancel::default()));
+        }
+        // Nobody else can let the first run go on before its grace is over.
+        let begun = clock::monotonic();
+        while clock::monotonic().saturating_duration_since(begun) < Duration::from_millis(150) {
+            thread::yield_now();
+        }
+        go.send(()).unwrap();
+        let ends: Vec<Ended> = (0..3).map(|_| answers.recv_timeout(SOON).unwrap().1).collect();
+        assert!(matches!(ends[1], Ended::Expired { waited } if waited.as_millis() >= 100));
+        assert_eq!(ends[2], Ended::NotStarted, "a retry runs however long it waited");
+    }
+
+    #[test]
+    fn a_closed_pool_answers_what_waits_without_running_it() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let (pool, answers) = pool(1, move |_, _| {
+            gate.lock().unwrap().recv().ok();
+            Ended::Expired { waited: Duration::ZERO }
+        });
+        for run in 1..=2 {
+            assert!(pool.submit(order(run, 1), Cancel::default()));
+        }
+        // The first has begun once the queue holds one only.
+        while pool.queue.len() > 1 {
+            thread::yield_now();
+        }
+        pool.close();
+        go.send(()).unwrap();
+        let ends: Vec<Ended> = (0..2).map(|_| answers.recv_timeout(SOON).unwrap().1).collect();
+        assert_eq!(ends, [Ended::Expired { waited: Duration::ZERO }, Ended::NotStarted]);
+    }
+
+    #[test]
+    fn a_full_queue_says_so_and_never_waits() {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let (pool, _answers) = pool(1, move |_, _| {
+            gate.lock().unwrap().recv().ok();
+            Ended::NotStarted
+        });
+        let accepted = (1..).take_while(|run| pool.submit(order(*run, 2), Cancel::default()));
+        assert!((QUEUE..=QUEUE + 1).contains(&accepted.count()));
+        drop(go);
+    }
+}
