@@ -253,10 +253,12 @@ impl Daemon {
         notify::tell(Notice::Reloading);
         match load::load(&self.path) {
             Ok(config) => {
-                if config.daemon.workers != self.config.daemon.workers
-                    || config.daemon.state != self.config.daemon.state
-                {
-                    log::warn!("[daemon] workers and state change at the next start only");
+                let fixed = |config: &Config| {
+                    let daemon = &config.daemon;
+                    (daemon.workers, daemon.state.clone(), daemon.keep)
+                };
+                if fixed(&config) != fixed(&self.config) {
+                    log::warn!("[daemon] workers, state and keep change at the next start only");
                 }
                 let jobs = config.jobs.values().cloned().collect();
                 self.config = config;

@@ -125,6 +125,39 @@ fn check_tells_each_trigger_in_words_and_its_next_five_runs() {
 }
 
 #[test]
+fn check_tells_what_the_next_change_of_offset_does_to_a_job() {
+    let recountd = recountd();
+    let text = fs::read_to_string(recountd.jobs_path()).unwrap();
+    // Which of the two comes first depends on the day of the test.
+    for (cron, gap, fold) in [
+        (
+            "30 2 * * *",
+            " 02:30 does not exist in Europe/Berlin: runs at 03:00",
+            " 02:30 comes twice in Europe/Berlin: runs the first time only",
+        ),
+        (
+            "*/30 2 * * *",
+            " 02:00 to 03:00 does not exist in Europe/Berlin: 2 runs fewer",
+            " 02:00 to 03:00 comes twice in Europe/Berlin: runs both times",
+        ),
+    ] {
+        recountd
+            .write_jobs(&text.replace("0 3 * * *", cron).replace("Asia/Shanghai", "Europe/Berlin"));
+        let output = run(&recountd, &["check"], 0).stdout;
+        let mut told = output.lines().filter(|line| line.contains(" in Europe/Berlin: "));
+        let line = told.next().unwrap_or_default();
+        assert!(
+            line.starts_with("  ") && (line.ends_with(gap) || line.ends_with(fold)),
+            "{output}"
+        );
+        assert_eq!(told.next(), None, "{output}");
+    }
+    // In Shanghai the clocks stand still, and an interval does not look at them.
+    recountd.write_jobs(&text);
+    assert!(!run(&recountd, &["check"], 0).stdout.contains(" in Asia/Shanghai: "));
+}
+
+#[test]
 fn check_says_that_a_date_in_the_past_has_no_run_ahead() {
     let recountd = recountd();
     recountd.write_jobs(&fs::read_to_string(recountd.jobs_path()).unwrap().replace("2030", "2020"));

@@ -44,6 +44,11 @@ impl Cron {
         Ok(Cron { source: text.to_owned(), zone, fields: parsed.fields, wall: Arc::new(wall) })
     }
 
+    /// The matcher alone, which knows nothing of zones.
+    pub(super) fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
     /// The zone whose wall clock the expression is read on (S2).
     pub fn zone(&self) -> Tz {
         self.zone
