@@ -281,7 +281,7 @@ guard = { «allow-empty» = true }
 #! unknown key `allow-empty` in `guard` #? did you mean `allow_empty`?
 [daemon]
 «pool» = 3
-#! unknown key `pool` in [daemon] #? it takes timezone, workers, state, shutdown_timeout
+#! unknown key `pool` in [daemon] #? it takes timezone, workers, state, keep, keep_runs, shutdown_timeout
 [defaults]
 «retires» = 3
 #! unknown key `retires` in [defaults] #? did you mean `retries`?
