@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{SecondsFormat, TimeDelta};
 use recountd::clock;
@@ -48,13 +47,10 @@ pub fn template(folder: &Path) -> Arc<Job> {
     config.jobs.into_values().next().expect("it has one job")
 }
 
-/// A whole folder of its own, empty, so that no earlier run is remembered in it.
+/// Makes the folder, or makes it empty, so that no earlier run is remembered in it.
 pub fn fresh(folder: &Path) {
     if folder.exists() {
         fs::remove_dir_all(folder).expect("the folder of an earlier benchmark can be removed");
     }
     fs::create_dir_all(folder).expect("a folder can be made");
 }
-
-/// How long a whole measurement may take to begin: reading 10,000 jobs needs less than a second.
-pub const PATIENCE: Duration = Duration::from_secs(60);

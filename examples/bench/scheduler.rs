@@ -19,6 +19,12 @@ use signal_hook::consts::SIGTERM;
 use crate::figures::{self, Figures, Lateness};
 use crate::jobs;
 
+/// How long the daemon may take to get ready: reading 10,000 jobs needs less than a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Warm-up and waiting take less than this many seconds beside the measurement.
+const MARGIN: u32 = 10;
+
 #[derive(Args)]
 pub struct Options {
     /// So many jobs.
@@ -40,35 +46,35 @@ pub fn measure(options: &Options) {
     env_logger::init();
     let trigger = if options.idle { jobs::far_away() } else { jobs::EACH_SECOND.to_owned() };
     let path = jobs::write(&options.folder, options.jobs, &trigger);
-    // The measurement is over long before this many seconds more.
-    let room = if options.idle { 0 } else { options.jobs * (options.seconds + 10) };
+    let room = if options.idle { 0 } else { options.jobs * (options.seconds + MARGIN) };
     let starts = Arc::new(Starts::with_room(room as usize));
-    let watch = {
-        let (starts, jobs, seconds) = (Arc::clone(&starts), options.jobs, options.seconds);
-        let ready = listen_for_ready();
-        let idle = options.idle;
-        thread::spawn(move || watch(&ready, &starts, if idle { 0 } else { jobs }, seconds))
+    // It has to outlive the daemon, which says when it stops, too.
+    let systemd = Arc::new(listen_as_systemd());
+    let watcher = {
+        let (systemd, starts) = (Arc::clone(&systemd), Arc::clone(&starts));
+        let (due, seconds) = (if options.idle { 0 } else { options.jobs }, options.seconds);
+        thread::spawn(move || watch(&systemd, &starts, due, seconds))
     };
     let work: Arc<pool::Work> = Arc::new(move |order: &Order, _: &Cancel| {
         starts.add(order.slot, clock::wall());
         Ended::Done { outcome: Outcome::Clean, reason: None, retry: false, report: None }
     });
     daemon::run_with(path, &work).expect("the daemon starts");
-    let figures = watch.join().expect("the measurement succeeds");
+    let figures = watcher.join().expect("the measurement succeeds");
     println!("{}", serde_json::to_string(&figures).expect("figures are JSON"));
 }
 
 /// The socket by which the daemon tells systemd that its schedule runs; here it tells us.
-fn listen_for_ready() -> UnixDatagram {
+fn listen_as_systemd() -> UnixDatagram {
     let path = env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET names a socket to be made");
     let socket = UnixDatagram::bind(path).expect("the socket can be made");
-    socket.set_read_timeout(Some(jobs::PATIENCE)).expect("the socket takes a time-out");
+    socket.set_read_timeout(Some(PATIENCE)).expect("the socket takes a time-out");
     socket
 }
 
 /// Measures while the daemon runs, then ends it.
-fn watch(ready: &UnixDatagram, starts: &Starts, due: u32, seconds: u32) -> Figures {
-    ready.recv(&mut [0; 512]).expect("the daemon gets ready");
+fn watch(systemd: &UnixDatagram, starts: &Starts, due: u32, seconds: u32) -> Figures {
+    systemd.recv(&mut [0; 512]).expect("the daemon gets ready");
     thread::sleep(figures::WARM_UP);
     thread::sleep(figures::until_half_second(clock::wall()));
     let (from, length) = (clock::wall(), Duration::from_secs(u64::from(seconds)));
@@ -119,6 +125,7 @@ impl Starts {
             from.timestamp() < second && second <= to.timestamp()
         };
         let starts = self.starts.iter().map(|start| start.load(Ordering::Relaxed));
-        starts.filter(within).map(|start| (start & u64::from(u32::MAX)) as u32).collect()
+        // The cast keeps the lower half, which is what is wanted.
+        starts.filter(within).map(|start| start as u32).collect()
     }
 }

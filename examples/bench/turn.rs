@@ -32,8 +32,6 @@ pub fn measure(folder: &Path, sizes: &[u32]) -> Vec<Duration> {
         sizes.iter().map(|jobs| Measured::new(&template, *jobs)).collect();
     for _ in 0..ROUNDS {
         for one in &mut measured {
-            // What the other sizes left in the caches is not this one's cost.
-            (0..TURNS / 10).for_each(|_| drop(one.turn()));
             for _ in 0..TURNS {
                 let turn = one.turn();
                 one.turns.push(turn);

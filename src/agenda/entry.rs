@@ -8,6 +8,9 @@ use super::event::{Record, Remembered};
 use crate::config::Job;
 use crate::schedule::Trigger;
 
+/// A step back of the wall clock by more than this is a correction: the schedule goes on from the
+/// new time (S12).
+pub const CORRECTION: TimeDelta = TimeDelta::hours(3);
 /// Without coalesce, at most so many late slots run (S6).
 const CATCH_UP: usize = 100;
 
@@ -60,17 +63,42 @@ impl Entry {
     }
 
     /// A job that is known from before a restart: what came due meanwhile is dealt with by the same
-    /// rules as what came due while the loop slept (S6). Under another trigger it begins anew.
+    /// rules as what came due while the loop slept (S6).
     pub fn resume(job: Arc<Job>, memory: Option<&Remembered>, now: DateTime<Utc>) -> Self {
-        match memory {
-            // A clock that was set back by more than that is a correction (S12).
-            Some(known)
-                if known.trigger == job.trigger.identity()
-                    && known.done <= now + super::CORRECTION =>
-            {
-                Self::from(job, known.done)
-            }
-            _ => Self::new(job, now),
+        let Some(known) = memory else { return Self::new(job, now) };
+        let was_corrected = known.done > now + CORRECTION;
+        if known.trigger != job.trigger.identity() {
+            return Self::after(job, if was_corrected { now } else { known.done }, now);
+        }
+        let entry = Self::from(job, known.done);
+        if was_corrected { entry.corrected(now) } else { entry }
+    }
+
+    /// The same job after the clock was set back by more than [`CORRECTION`]: its schedule goes on
+    /// from the new time (S12). A date that has had its turn does not come again, unless it lies
+    /// ahead once more.
+    pub fn corrected(self, now: DateTime<Utc>) -> Self {
+        match self.job.trigger {
+            Trigger::Date(date) if self.done >= date && date <= now => self,
+            _ => Self::new(self.job, now),
+        }
+    }
+
+    /// The same job under a new definition. With the same trigger the schedule goes on.
+    pub fn changed_to(self, job: Arc<Job>, now: DateTime<Utc>) -> Self {
+        if self.job.trigger == job.trigger {
+            Self { job, ..self }
+        } else {
+            Self::after(job, self.done, now)
+        }
+    }
+
+    /// A job whose trigger follows another one that has come as far as `done`: it begins now, or
+    /// there if the clock was set back since, so that no instant comes twice (S12).
+    fn after(job: Arc<Job>, done: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        match job.trigger {
+            Trigger::Date(_) => Self::new(job, now),
+            Trigger::Cron(_) | Trigger::Interval(_) => Self::from(job, done.max(now)),
         }
     }
 
@@ -82,12 +110,6 @@ impl Entry {
     /// What has to be known of it after a restart.
     pub fn memory(&self) -> Remembered {
         Remembered { done: self.done, trigger: self.job.trigger.identity() }
-    }
-
-    /// The same job under a new definition. With the same trigger the schedule goes on; another
-    /// trigger begins now.
-    pub fn changed_to(self, job: Arc<Job>, now: DateTime<Utc>) -> Self {
-        if self.job.trigger == job.trigger { Self { job, ..self } } else { Self::new(job, now) }
     }
 
     /// Takes every slot that is due at `now`; each slot is taken once.

@@ -14,12 +14,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Job;
-use entry::{Due, Entry};
+use entry::{CORRECTION, Due, Entry};
 pub use event::{Action, Diff, Ended, Event, Memory, Order, Record, Remembered, RunId, SlotEnd};
-
-/// A step back of the wall clock by more than this is a correction: the schedule goes on from the
-/// new time (S12).
-const CORRECTION: TimeDelta = TimeDelta::hours(3);
 
 /// Everything that the scheduler knows. Its owner needs no lock.
 #[derive(Debug)]
@@ -286,8 +282,12 @@ impl Agenda {
             Ended::Done { outcome, reason, report, .. } => {
                 SlotEnd::Ran { outcome, attempts: run.attempt, reason, report }
             }
-            Ended::Expired { waited } => SlotEnd::Expired { waited },
-            Ended::NotStarted => SlotEnd::Shutdown,
+            // A retry that came to nothing leaves what the attempt before it found.
+            ended => match (run.failure.take(), ended) {
+                (Some(failure), _) => *failure,
+                (None, Ended::Expired { waited }) => SlotEnd::Expired { waited },
+                (None, _) => SlotEnd::Shutdown,
+            },
         };
         self.record(now, id, end, actions);
     }
@@ -387,7 +387,7 @@ impl Agenda {
             let names: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
             for name in names {
                 if let Some(entry) = self.remove(&name) {
-                    self.add(Entry::new(entry.job, now));
+                    self.add(entry.corrected(now));
                 }
             }
         }

@@ -1,0 +1,319 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! What holds for the agenda whatever happens: random jobs, weeks of a clock that the test sets, a loop that sleeps
+//! late, runs that fail and take long, clocks that step, reloads, restarts and ends. Every action is held against a
+//! ledger that steps through the slots one by one (see `common_agenda/ledger.rs`).
+
+mod common_agenda;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common_agenda::ledger::Ledger;
+use common_agenda::story::{BEGIN, Deed, Edit, NAMES, Story, stories};
+use common_agenda::{World, at, clean, failed, job};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
+use recountd::agenda::{Action, Agenda, Ended, Event, Memory, RunId, SlotEnd};
+use recountd::config::Job;
+
+/// After so many events within one wait the rest of it is slept through, which bounds the time that a story takes.
+const PATIENCE: usize = 150;
+
+/// The daemon's part without a thread: it has the clocks and the pool, and performs what the agenda decides.
+struct Shell {
+    agenda: Agenda,
+    ledger: Ledger,
+    jobs: BTreeMap<Arc<str>, Arc<Job>>,
+    /// The monotonic clock, and by how much the wall clock differs from it.
+    monotonic: DateTime<Utc>,
+    offset: TimeDelta,
+    /// What the pool works on, and when each will have ended.
+    pool: Vec<(DateTime<Utc>, RunId, Ended)>,
+    attempts: Vec<(TimeDelta, Ended)>,
+    memory: Memory,
+    places: usize,
+    turns: usize,
+}
+
+impl Shell {
+    fn new(story: &Story) -> Self {
+        let now = at(BEGIN);
+        let memory = Memory::default();
+        let mut shell = Self {
+            agenda: Agenda::new(Vec::new(), &memory, story.places, now, 7),
+            ledger: Ledger::new(story.places),
+            jobs: BTreeMap::new(),
+            monotonic: now,
+            offset: TimeDelta::zero(),
+            pool: Vec::new(),
+            attempts: story.attempts.clone(),
+            memory,
+            places: story.places,
+            turns: 0,
+        };
+        shell.edit(&story.jobs);
+        shell.start();
+        shell
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.monotonic + self.offset
+    }
+
+    fn edit(&mut self, edits: &[Edit]) {
+        let template = job("template", "interval = '1m'");
+        for edit in edits {
+            let (Edit::Remove(i) | Edit::Limits(i, _) | Edit::Define(i, ..)) = edit;
+            let name: Arc<str> = Arc::from(NAMES[*i]);
+            let Some(mut job) = self.jobs.remove(&name).or_else(|| match edit {
+                Edit::Define(..) => Some(Arc::clone(&template)),
+                Edit::Remove(_) | Edit::Limits(..) => None,
+            }) else {
+                continue;
+            };
+            let changed = Arc::make_mut(&mut job);
+            changed.name = Arc::clone(&name);
+            match edit {
+                Edit::Remove(_) => continue,
+                Edit::Limits(_, limits) => changed.limits = limits.clone(),
+                Edit::Define(_, trigger, limits) => {
+                    changed.trigger = trigger.clone();
+                    changed.limits = limits.clone();
+                }
+            }
+            self.jobs.insert(name, job);
+        }
+    }
+
+    /// As after a reload of the file: equal jobs, but never the same ones.
+    fn read_jobs(&self) -> Vec<Arc<Job>> {
+        self.jobs.values().map(|job| Arc::new(Job::clone(job))).collect()
+    }
+
+    fn start(&mut self) {
+        let (jobs, now) = (self.read_jobs(), self.now());
+        self.memory.last_run = self.ledger.last_run();
+        self.agenda = Agenda::new(jobs.clone(), &self.memory, self.places, now, 7);
+        self.ledger.restart(&jobs, now);
+        self.due();
+    }
+
+    fn due(&mut self) {
+        self.feed(Event::Due);
+        self.ledger.check(&self.agenda, self.now());
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.turns += 1;
+        let now = self.now();
+        match &event {
+            Event::Finished { run, ended } => self.ledger.answer(*run, ended),
+            Event::ClockStepped(by) => self.ledger.step(*by, now),
+            Event::Due | Event::Reloaded(_) | Event::Stopping => self.ledger.look(now),
+        }
+        match &event {
+            Event::Reloaded(jobs) => self.ledger.lines.swap(jobs, now),
+            Event::Stopping => self.ledger.stopping = true,
+            Event::Due | Event::Finished { .. } | Event::ClockStepped(_) => {}
+        }
+        for action in self.agenda.handle(now, event) {
+            match action {
+                Action::Start(order) => {
+                    self.ledger.start(&order, now);
+                    let turn =
+                        (order.run.0 as usize + order.attempt as usize) % self.attempts.len();
+                    let (takes, ended) = self.attempts[turn].clone();
+                    self.pool.push((self.monotonic + takes, order.run, ended));
+                }
+                Action::Record(record) => self.ledger.record(&record),
+                Action::WillRetry { run, wait, .. } => {
+                    self.ledger.will_retry(run, TimeDelta::from_std(wait).unwrap(), now);
+                }
+                Action::Remember { job, memory } => {
+                    self.memory.jobs.insert(job, memory);
+                }
+                Action::Forget(job) => {
+                    self.memory.jobs.remove(&job);
+                }
+                Action::Reloaded(_) => {}
+            }
+        }
+    }
+
+    /// Feeds what the pool has answered by now, and what is due.
+    fn turn(&mut self) {
+        let (answered, working) = self.pool.drain(..).partition(|(at, ..)| *at <= self.monotonic);
+        self.pool = working;
+        let answered: Vec<(DateTime<Utc>, RunId, Ended)> = answered;
+        for (_, run, ended) in answered {
+            self.feed(Event::Finished { run, ended });
+        }
+        self.due();
+    }
+
+    fn wait(&mut self, length: TimeDelta) {
+        let end = self.monotonic + length;
+        for _ in 0..PATIENCE {
+            let timer = self.agenda.next_wake().map(|at| at - self.offset);
+            let answer = self.pool.iter().map(|(at, ..)| *at).min();
+            let Some(next) = timer.into_iter().chain(answer).min().filter(|at| *at <= end) else {
+                break;
+            };
+            self.monotonic = self.monotonic.max(next);
+            self.turn();
+        }
+        self.monotonic = end;
+        self.turn();
+    }
+
+    fn stop(&mut self) {
+        self.feed(Event::Stopping);
+        while let Some(next) = self.pool.iter().map(|(at, ..)| *at).min() {
+            self.monotonic = self.monotonic.max(next);
+            self.turn();
+        }
+        self.due();
+        assert!(self.agenda.is_idle());
+        self.ledger.check_all_recorded();
+    }
+
+    fn perform(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Wait(length) => self.wait(*length),
+            Deed::Sleep(length) => {
+                self.monotonic += *length;
+                self.turn();
+            }
+            Deed::Step(by) => {
+                self.offset += *by;
+                self.feed(Event::ClockStepped(*by));
+                self.turn();
+            }
+            Deed::Creep(by) => {
+                self.offset += *by;
+                self.turn();
+            }
+            Deed::Brink(by) => {
+                let ends =
+                    self.agenda.next_slots().map(|(j, at)| at + j.limits.misfire_grace + *by);
+                if let Some(end) = ends.min() {
+                    self.monotonic = self.monotonic.max(end - self.offset);
+                    self.turn();
+                }
+            }
+            Deed::Reload(late, edits) => {
+                self.monotonic += *late;
+                self.edit(edits);
+                self.feed(Event::Reloaded(self.read_jobs()));
+                self.turn();
+            }
+            Deed::Restart { killed, down, step, edits } => {
+                if !killed {
+                    self.stop();
+                }
+                self.pool.clear();
+                self.edit(edits);
+                self.monotonic += *down;
+                self.offset += *step;
+                self.start();
+            }
+        }
+    }
+}
+
+/// The seed of the randomness: `RECOUNTD_SEED` when it is set, a fresh one otherwise.
+fn seed() -> u64 {
+    let seed = match std::env::var("RECOUNTD_SEED") {
+        Ok(text) => text.parse().expect("RECOUNTD_SEED is a whole number"),
+        Err(_) => fastrand::u64(..),
+    };
+    println!("to repeat this: RECOUNTD_SEED={seed}");
+    seed
+}
+
+#[test]
+fn every_slot_that_comes_due_is_dealt_with_once_whatever_happens() {
+    let config = ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..ProptestConfig::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed().to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut totals = (0, 0, 0, BTreeMap::new());
+    let told = RefCell::new(&mut totals);
+    let tell = |story: Story| {
+        let mut shell = Shell::new(&story);
+        for deed in &story.deeds {
+            shell.perform(deed);
+        }
+        shell.stop();
+        let mut told = told.borrow_mut();
+        told.0 += shell.turns;
+        told.1 += shell.ledger.slots;
+        told.2 += shell.ledger.started;
+        for (word, count) in shell.ledger.records {
+            *told.3.entry(word).or_insert(0) += count;
+        }
+        Ok(())
+    };
+    match TestRunner::new_with_rng(config, rng).run(&stories(), tell) {
+        Ok(()) => {}
+        Err(TestError::Fail(why, story)) => panic!("{why}\nthe smallest such story: {story:?}"),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    // A test that never comes to what it is about would always pass.
+    println!("turns, slots, starts, records: {totals:?}");
+    let words = ["clean", "failed", "missed", "skipped", "reload", "shutdown"];
+    let never = words.into_iter().find(|word| totals.3.get(word).is_none_or(|count| *count == 0));
+    assert_eq!(never, None, "{totals:?}");
+}
+
+#[test]
+fn a_retry_that_does_not_come_to_run_leaves_what_the_attempt_before_it_found() {
+    let never_ran =
+        [Ended::Expired { waited: std::time::Duration::from_secs(61) }, Ended::NotStarted];
+    for ended in never_ran {
+        let mut world = World::new(&[job("a", "interval = '1h'")], BEGIN, 1);
+        world.pass("1h");
+        world.finish(failed(true));
+        world.pass("1s");
+        assert_eq!(world.started.len(), 2);
+        world.finish(ended);
+        let end = &world.records[0].end;
+        assert!(matches!(end, SlotEnd::Ran { attempts: 1, .. }), "it ran and failed: {end:?}");
+    }
+}
+
+#[test]
+fn a_date_that_has_had_its_turn_is_not_told_of_again_when_the_clock_is_corrected() {
+    let once = [job("a", "date = 2026-10-23T00:00:10Z")];
+    let mut world = World::new(&once, BEGIN, 1);
+    world.pass("1d");
+    world.finish(clean());
+    world.step(TimeDelta::hours(-4));
+    assert_eq!((world.started.len(), world.ends()), (1, vec!["clean 1x".to_owned()]));
+}
+
+#[test]
+fn after_a_small_step_back_no_instant_comes_twice_under_another_trigger_either() {
+    let before = [job("a", "interval = '1m'")];
+    let after = [job("a", "interval = '2m'")];
+    let ran = || {
+        let mut world = World::new(&before, BEGIN, 1);
+        world.pass("10m");
+        world.step(TimeDelta::minutes(-5));
+        world
+    };
+    let next_of = |world: &World| world.agenda.next_slots().next().map(|(_, next)| next);
+
+    let mut reloaded = ran();
+    reloaded.feed(Event::Reloaded(after.to_vec()));
+    assert_eq!(next_of(&reloaded), Some(at("2026-10-23T00:12:00Z")));
+    let restarted = ran().restarted(&after, "1s");
+    assert_eq!(next_of(&restarted), Some(at("2026-10-23T00:12:00Z")));
+}

@@ -1,0 +1,166 @@
+//! Random stories of a daemon: its jobs, what befalls it, and how its runs go.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use proptest::sample::select;
+use recountd::agenda::Ended;
+use recountd::config::Limits;
+use recountd::schedule::{Cron, Interval, Trigger};
+
+use super::{at, clean, failed};
+
+/// When every story begins: before a night with two passes of one hour in Berlin.
+pub const BEGIN: &str = "2026-10-23T00:00:00Z";
+pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+/// What can befall the daemon.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// The loop waits, and wakes at each timer and answer.
+    Wait(TimeDelta),
+    /// The loop does not wake in time: the machine was asleep or busy.
+    Sleep(TimeDelta),
+    /// The wall clock steps, and the loop notices.
+    Step(TimeDelta),
+    /// The wall clock is off by less than what counts as a step.
+    Creep(TimeDelta),
+    /// The loop sleeps until the grace of the next slot is over by so much, to the millisecond.
+    Brink(TimeDelta),
+    /// SIGHUP with an edited jobs.toml, while the loop is so late that slots are due.
+    Reload(TimeDelta, Vec<Edit>),
+    /// It ends, by kill -9 or after all runs have ended, and starts again some time later with the clock set.
+    Restart { killed: bool, down: TimeDelta, step: TimeDelta, edits: Vec<Edit> },
+}
+
+/// What becomes of one job in jobs.toml.
+#[derive(Clone)]
+pub enum Edit {
+    Remove(usize),
+    Limits(usize, Limits),
+    Define(usize, Trigger, Limits),
+}
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remove(i) => write!(f, "remove {}", NAMES[*i]),
+            Self::Limits(i, limits) => write!(f, "{} {limits:?}", NAMES[*i]),
+            Self::Define(i, t, limits) => write!(f, "{} {} {limits:?}", NAMES[*i], t.identity()),
+        }
+    }
+}
+
+/// A story: the jobs it begins with, what befalls them, and how runs go.
+#[derive(Debug, Clone)]
+pub struct Story {
+    pub jobs: Vec<Edit>,
+    pub deeds: Vec<Deed>,
+    pub places: usize,
+    /// How long an attempt takes and how it ends, by turns.
+    pub attempts: Vec<(TimeDelta, Ended)>,
+}
+
+/// From `range` in milliseconds; short times come up as often as long ones.
+fn length(range: Range<u32>) -> impl Strategy<Value = TimeDelta> {
+    let (low, high) = (f64::from(range.start.max(1)).ln(), f64::from(range.end).ln());
+    (low..high).prop_map(|exponent| TimeDelta::milliseconds(exponent.exp() as i64))
+}
+
+fn triggers() -> impl Strategy<Value = Trigger> {
+    let cron = |(text, zone): (&str, &str)| {
+        Trigger::Cron(Cron::parse(text, zone.parse().unwrap()).unwrap())
+    };
+    let expressions = [
+        ("*/20 * * * * *", "UTC"),
+        ("* * * * *", "Asia/Shanghai"),
+        ("*/7 * * * *", "Europe/Berlin"),
+        ("30 2 * * *", "Europe/Berlin"),
+        ("15 1-4 * * *", "America/New_York"),
+    ];
+    let every = |(ms, anchor): (u64, bool)| {
+        let anchor = anchor.then(|| at(BEGIN) + TimeDelta::milliseconds(12_345));
+        Trigger::Interval(Interval::new(Duration::from_millis(ms), anchor))
+    };
+    let periods = [2_500, 20_000, 60_000, 90_000, 600_000, 3_600_000, 86_400_000];
+    prop_oneof![
+        3 => select(expressions.to_vec()).prop_map(cron),
+        5 => (select(periods.to_vec()), any::<bool>()).prop_map(every),
+        2 => length(1..1_000_000_000).prop_map(|after| Trigger::Date(at(BEGIN) + after)),
+    ]
+}
+
+prop_compose! {
+    fn limits()(
+        misfire_grace in select(vec![1, 2_000, 60_000, 600_000, 86_400_000]),
+        coalesce in any::<bool>(),
+        max_instances in select(vec![1, 1, 2, 3, 150]),
+        retries in 0..4_u32,
+        backoff in select(vec![0, 1, 1_000, 45_000]),
+        max_backoff in select(vec![1_000, 60_000]),
+        jitter in select(vec![0, 0, 500, 30_000, 300_000]),
+    ) -> Limits {
+        let [misfire_grace, backoff, max_backoff, jitter] =
+            [misfire_grace, backoff, max_backoff, jitter].map(Duration::from_millis);
+        Limits {
+            misfire_grace, coalesce, max_instances, retries, backoff, max_backoff, jitter,
+            ..Limits::default()
+        }
+    }
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let which = 0..NAMES.len();
+    let edit = prop_oneof![
+        1 => which.clone().prop_map(Edit::Remove),
+        2 => (which.clone(), limits()).prop_map(|(i, limits)| Edit::Limits(i, limits)),
+        2 => (which, triggers(), limits()).prop_map(|(i, t, limits)| Edit::Define(i, t, limits)),
+    ];
+    prop::collection::vec(edit, 0..3)
+}
+
+fn steps() -> impl Strategy<Value = TimeDelta> {
+    let (hours, day) = (10_800_000, 86_400_000);
+    prop_oneof![
+        length(1_001..hours),
+        length(1_001..hours + 1).prop_map(|back| -back),
+        length(hours..day),
+        length(hours + 1..day).prop_map(|back| -back),
+    ]
+}
+
+fn deeds() -> impl Strategy<Value = Deed> {
+    let step = prop_oneof![3 => Just(TimeDelta::zero()), 1 => steps()];
+    prop_oneof![
+        10 => length(1..7_200_000).prop_map(Deed::Wait),
+        5 => length(1..3_600_000).prop_map(Deed::Sleep),
+        1 => length(3_600_000..172_800_000).prop_map(Deed::Sleep),
+        2 => steps().prop_map(Deed::Step),
+        1 => (-900_i64..900).prop_map(|ms| Deed::Creep(TimeDelta::milliseconds(ms))),
+        1 => (0_i64..2).prop_map(|ms| Deed::Brink(TimeDelta::milliseconds(ms))),
+        3 => (length(1..300_000), edits()).prop_map(|(late, edits)| Deed::Reload(late, edits)),
+        2 => (any::<bool>(), length(1..86_400_000), step, edits())
+            .prop_map(|(killed, down, step, edits)| Deed::Restart { killed, down, step, edits }),
+    ]
+}
+
+pub fn stories() -> impl Strategy<Value = Story> {
+    let ended = prop_oneof![
+        4 => Just(clean()),
+        3 => Just(failed(true)),
+        1 => Just(failed(false)),
+        1 => Just(Ended::Expired { waited: Duration::from_secs(61) }),
+        1 => Just(Ended::NotStarted),
+    ];
+    let attempt = (length(1..1_800_000), ended);
+    let define = |i| (triggers(), limits()).prop_map(move |(t, l)| Edit::Define(i, t, l));
+    (
+        (define(0), define(1), define(2)).prop_map(|(a, b, c)| vec![a, b, c]),
+        prop::collection::vec(deeds(), 1..50),
+        1..5_usize,
+        prop::collection::vec(attempt, 1..8),
+    )
+        .prop_map(|(jobs, deeds, places, attempts)| Story { jobs, deeds, places, attempts })
+}
