@@ -69,10 +69,10 @@ def arguments():
 
 
 def trigger(idle):
-    """All jobs are due at each full second, or none of them for half an hour."""
+    """All jobs are due at each full second, or at each full hour."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     if idle:
-        return {"hours": 1, "start_date": now + timedelta(minutes=30)}
+        return {"hours": 1, "start_date": now.replace(minute=0, second=0) + timedelta(hours=1)}
     return {"seconds": 1, "start_date": now + timedelta(seconds=1)}
 
 

@@ -96,7 +96,7 @@ pub fn run_with(path: PathBuf, work: &Arc<pool::Work>) -> Result<(), DaemonError
     let now = clock::wall();
     let (state, memory) = State::open(&load::state_file(&path, &config), config.daemon.keep, now)?;
     let pool = start_pool(config.daemon.workers, work, sender)?;
-    let places = config.daemon.workers as usize + pool::QUEUE;
+    let places = pool::places(config.daemon.workers);
     let jobs = config.jobs.values().cloned().collect();
     let agenda = Agenda::new(jobs, &memory, places, now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
@@ -201,23 +201,34 @@ impl Daemon {
 
     fn feed(&mut self, event: Event) {
         // One time for the whole turn, the one that was checked for a step.
-        for action in self.agenda.handle(self.clocks.0, event) {
+        let actions = self.agenda.handle(self.clocks.0, event);
+        // The starts come first: a run is as late as all that is done before it.
+        for action in &actions {
+            if let Action::Start(order) = action {
+                self.start(order);
+            }
+        }
+        for action in actions {
             self.perform(action);
+        }
+    }
+
+    fn start(&mut self, order: &Order) {
+        let (run, cancel) = (order.run, Cancel::default());
+        self.cancels.insert(run, cancel.clone());
+        if !self.pool.submit(order.clone(), cancel) {
+            log::error!("run {run} found the pool full; please report it");
+            self.feed(Event::Finished { run, ended: Ended::NotStarted });
         }
     }
 
     fn perform(&mut self, action: Action) {
         match action {
             Action::Start(order) => {
-                let (run, cancel) = (order.run, Cancel::default());
-                self.cancels.insert(run, cancel.clone());
-                self.state.started(&order, self.clocks.0);
-                log::debug!("{}: run {run} starts, attempt {}", order.job.name, order.attempt);
-                if !self.pool.submit(order, cancel) {
-                    log::error!("run {run} found the pool full; please report it");
-                    self.feed(Event::Finished { run, ended: Ended::NotStarted });
-                }
+                log::debug!("{}: run {} starts", order.job.name, order.run);
+                self.state.started(order, self.clocks.0);
             }
+            Action::Waits(order) => self.state.waits(order),
             Action::Record(record) => {
                 journal::record(&record);
                 self.state.ended(record, self.clocks.0);

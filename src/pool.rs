@@ -18,6 +18,12 @@ use crate::report::Outcome;
 /// Orders that may wait in the pool's queue, beside those that run.
 pub const QUEUE: usize = 4096;
 
+/// How many orders a pool with so many workers takes at once, running and waiting.
+#[must_use]
+pub fn places(workers: u32) -> usize {
+    workers as usize + QUEUE
+}
+
 /// What a worker does with an order.
 pub type Work = dyn Fn(&Order, &Cancel) -> Ended + Send + Sync;
 
@@ -42,7 +48,9 @@ impl Pool {
     /// # Errors
     /// The system has no thread left.
     pub fn start(workers: u32, work: &Arc<Work>, answer: &Arc<Answer>) -> io::Result<Self> {
-        let (queue, tickets) = bounded(QUEUE);
+        // Room for those that run as well: a worker may not have taken its order yet when the agenda
+        // gives out the last place.
+        let (queue, tickets) = bounded(places(workers));
         let closed = Arc::new(AtomicBool::new(false));
         for number in 1..=workers {
             let (tickets, closed) = (tickets.clone(), Arc::clone(&closed));
@@ -209,7 +217,7 @@ mod tests {
             Ended::NotStarted
         });
         let accepted = (1..).take_while(|run| pool.submit(order(*run, 2), Cancel::default()));
-        assert!((QUEUE..=QUEUE + 1).contains(&accepted.count()));
+        assert!(accepted.count() >= places(1));
         drop(go);
     }
 }

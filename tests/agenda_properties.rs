@@ -137,7 +137,7 @@ impl Shell {
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
-                Action::Reloaded(_) => {}
+                Action::Waits(_) | Action::Reloaded(_) => {}
             }
         }
     }
@@ -236,7 +236,7 @@ fn seed() -> u64 {
 #[test]
 fn every_slot_that_comes_due_is_dealt_with_once_whatever_happens() {
     let config = ProptestConfig {
-        cases: 100,
+        cases: 80,
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..ProptestConfig::default()

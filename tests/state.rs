@@ -263,3 +263,21 @@ fn where_the_state_is_follows_the_file_then_systemd_then_the_folder_of_jobs_toml
     stop(daemon);
     assert!(named.exists());
 }
+
+#[test]
+fn a_run_that_was_killed_before_it_started_leaves_a_trace() {
+    let recountd = recountd(&failing("interval = \"300ms\"\njitter = \"1h\""));
+    let mut daemon = recountd.spawn_run();
+    eventually(SOON, "the run waits", || {
+        db(&recountd).exists() && recountd.output(&["runs"]).stdout.contains("waiting")
+    });
+    daemon.signal("KILL");
+    daemon.wait_exit(SOON);
+    let daemon = recountd.spawn_run();
+    daemon.wait_for_line("were interrupted", SOON);
+    stop(daemon);
+    let rows = runs(&recountd, &["-n", "1000"]);
+    let first = rows.iter().find(|row| row["id"] == 1).unwrap();
+    assert_eq!((&first["outcome"], &first["attempts"]), (&"interrupted".into(), &0.into()));
+    assert!(first["reason"].as_str().unwrap().contains("before it started"));
+}

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use chrono::{SecondsFormat, TimeDelta};
 use recountd::clock;
 use recountd::config::Job;
 use recountd::load;
@@ -20,10 +21,17 @@ url = "redis://127.0.0.1:1/0"
 /// The trigger of jobs that are all due at each full second.
 pub const EACH_SECOND: &str = r#"interval = "1s""#;
 
-/// The trigger of jobs none of which is due for half an hour.
-pub fn far_away() -> String {
-    let start = clock::wall() + TimeDelta::minutes(30);
-    format!("interval = \"1h\"\nstart = {}", start.to_rfc3339_opts(SecondsFormat::Secs, true))
+/// The trigger of jobs that are all due at each full hour.
+pub const EACH_HOUR: &str = r#"interval = "1h""#;
+
+/// Waits until no full hour comes within `time`.
+pub fn wait_for_no_hour_within(time: Duration) {
+    let hour = Duration::from_secs(3600);
+    let past = Duration::from_secs(u64::try_from(clock::wall().timestamp()).unwrap_or_default());
+    let left = hour - Duration::from_secs(past.as_secs() % hour.as_secs());
+    if left <= time {
+        thread::sleep(left);
+    }
 }
 
 /// Writes a jobs.toml into `folder` with so many jobs of this trigger.

@@ -23,6 +23,8 @@ pub struct Entry {
     done: DateTime<Utc>,
     /// The next slot; `None` after the last.
     pub next: Option<DateTime<Utc>>,
+    /// What the state knows its trigger by; made once, because it is told with every slot.
+    identity: Arc<str>,
 }
 
 /// What is to be done with a slot that has come.
@@ -67,7 +69,7 @@ impl Entry {
     pub fn resume(job: Arc<Job>, memory: Option<&Remembered>, now: DateTime<Utc>) -> Self {
         let Some(known) = memory else { return Self::new(job, now) };
         let was_corrected = known.done > now + CORRECTION;
-        if known.trigger != job.trigger.identity() {
+        if *known.trigger != *job.trigger.identity() {
             return Self::after(job, if was_corrected { now } else { known.done }, now);
         }
         let entry = Self::from(job, known.done);
@@ -104,12 +106,18 @@ impl Entry {
 
     fn from(job: Arc<Job>, done: DateTime<Utc>) -> Self {
         let next = job.trigger.next_after(done);
-        Self { job, done, next }
+        let identity = Arc::from(job.trigger.identity());
+        Self { job, done, next, identity }
+    }
+
+    /// Whether its schedule has come so far ahead of `now` that the clock must have been corrected.
+    pub fn is_ahead_of(&self, now: DateTime<Utc>) -> bool {
+        self.done > now + CORRECTION
     }
 
     /// What has to be known of it after a restart.
     pub fn memory(&self) -> Remembered {
-        Remembered { done: self.done, trigger: self.job.trigger.identity() }
+        Remembered { done: self.done, trigger: Arc::clone(&self.identity) }
     }
 
     /// Takes every slot that is due at `now`; each slot is taken once.

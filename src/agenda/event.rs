@@ -68,6 +68,8 @@ pub enum Ended {
 pub enum Action {
     /// Give this to the pool; it has a place.
     Start(Order),
+    /// A run has begun and waits for its jitter or for a place in the pool.
+    Waits(Order),
     /// A slot has ended, run or not; write it down (S13).
     Record(Record),
     /// An attempt failed and another follows (S9).
@@ -98,7 +100,7 @@ pub struct Remembered {
     /// Every slot up to here has been dealt with.
     pub done: DateTime<Utc>,
     /// [`crate::schedule::Trigger::identity`] of the trigger that this holds for.
-    pub trigger: String,
+    pub trigger: Arc<str>,
 }
 
 /// What is known from before a restart; empty at the first start.

@@ -31,6 +31,8 @@ pub struct Agenda {
     /// Places that are left in the pool, its queue included (S8).
     places: usize,
     last_run: u64,
+    /// The last run that whoever performs the actions has been told of.
+    begun: u64,
     /// What has to be done before anything that the next event brings.
     outbox: Vec<Action>,
     stopping: bool,
@@ -68,6 +70,12 @@ enum Phase {
     Started,
 }
 
+impl Run {
+    fn order(&self, run: RunId) -> Order {
+        Order { run, job: Arc::clone(&self.job), slot: self.slot, attempt: self.attempt }
+    }
+}
+
 impl Agenda {
     /// An agenda that goes on from where `memory` ends, and begins with `now` for jobs that are new.
     /// The pool takes `places` runs at once, those in its queue included; `seed` feeds the jitter.
@@ -87,6 +95,7 @@ impl Agenda {
             queue: VecDeque::new(),
             places,
             last_run: memory.last_run,
+            begun: memory.last_run,
             outbox: Vec::new(),
             stopping: false,
             random: fastrand::Rng::with_seed(seed),
@@ -142,7 +151,12 @@ impl Agenda {
             Event::ClockStepped(by) => self.step(now, by),
         }
         actions.append(&mut self.outbox);
+        let begun_before = self.begun;
+        self.begun = self.last_run;
         self.dispatch(now, &mut actions);
+        let new = self.runs.range(RunId(begun_before + 1)..);
+        let waiting = new.filter(|(_, run)| run.phase == Phase::Waiting);
+        actions.extend(waiting.map(|(id, run)| Action::Waits(run.order(*id))));
         actions
     }
 
@@ -248,17 +262,13 @@ impl Agenda {
             run.phase = Phase::Started;
             run.started.get_or_insert(now);
             self.places -= 1;
-            actions.push(Action::Start(Order {
-                run: id,
-                job: Arc::clone(&run.job),
-                slot: run.slot,
-                attempt: run.attempt,
-            }));
+            actions.push(Action::Start(run.order(id)));
         }
     }
 
     fn finished(&mut self, now: DateTime<Utc>, id: RunId, ended: Ended, actions: &mut Vec<Action>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let started = |run: &&mut Run| run.phase == Phase::Started;
+        let Some(run) = self.runs.get_mut(&id).filter(started) else { return };
         self.places += 1;
         let unchanged = self.jobs.get(&run.job.name).is_some_and(|e| Arc::ptr_eq(&e.job, &run.job));
         let limits = &run.job.limits;
@@ -383,8 +393,11 @@ impl Agenda {
             Timer::Slot(_) => (at, timer),
         });
         self.timers = moved.collect();
-        if by < -CORRECTION && !self.stopping {
-            let names: Vec<Arc<str>> = self.jobs.keys().cloned().collect();
+        // Small steps back add up to a correction, too.
+        let is_corrected = |entry: &Entry| by < -CORRECTION || entry.is_ahead_of(now);
+        if !self.stopping {
+            let corrected = self.jobs.iter().filter(|(_, entry)| is_corrected(entry));
+            let names: Vec<Arc<str>> = corrected.map(|(name, _)| Arc::clone(name)).collect();
             for name in names {
                 if let Some(entry) = self.remove(&name) {
                     self.add(entry.corrected(now));

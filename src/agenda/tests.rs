@@ -88,6 +88,7 @@ impl World {
         for action in self.agenda.handle(self.now, event) {
             match action {
                 Action::Start(order) => self.started.push(order),
+                Action::Waits(_) => {}
                 Action::Record(record) => self.records.push(record),
                 Action::WillRetry { wait, .. } => self.retries.push(wait),
                 Action::Reloaded(diff) => self.diff = diff,

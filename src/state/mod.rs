@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use thiserror::Error;
 
 use crate::agenda::{Memory, Order, Record, Remembered};
@@ -67,6 +67,7 @@ pub enum StateError {
 /// One thing to write down.
 #[derive(Debug)]
 enum Op {
+    Waits(Order),
     Started { order: Order, at: DateTime<Utc> },
     Ended(Box<Record>, DateTime<Utc>),
     Remember { job: Arc<str>, memory: Remembered },
@@ -99,7 +100,8 @@ impl State {
             }
             Err(error) => return Err(error),
         };
-        let (ops, inbox) = bounded(BACKLOG);
+        // Bounded by hand: a bounded channel would take the memory for its whole bound at once.
+        let (ops, inbox) = unbounded();
         let (done, finished) = bounded(1);
         let thread = thread::Builder::new()
             .name("state".to_owned())
@@ -115,8 +117,13 @@ impl State {
     }
 
     /// An attempt was given to the pool.
-    pub fn started(&mut self, order: &Order, at: DateTime<Utc>) {
-        self.write(Op::Started { order: order.clone(), at });
+    pub fn started(&mut self, order: Order, at: DateTime<Utc>) {
+        self.write(Op::Started { order, at });
+    }
+
+    /// A run has begun and waits: if the daemon is killed now, its slot must not be forgotten.
+    pub fn waits(&mut self, order: Order) {
+        self.write(Op::Waits(order));
     }
 
     /// A slot has ended (S13).
@@ -135,13 +142,11 @@ impl State {
     }
 
     fn write(&mut self, op: Op) {
-        match self.ops.try_send(op) {
-            Ok(()) if self.lost > 0 => {
-                log::error!("{} records of runs were lost while the state was stuck", self.lost);
-                self.lost = 0;
-            }
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+        if self.ops.len() >= BACKLOG || self.ops.send(op).is_err() {
+            self.lost += 1;
+        } else if self.lost > 0 {
+            log::error!("{} records of runs were lost while the state was stuck", self.lost);
+            self.lost = 0;
         }
     }
 

@@ -108,7 +108,7 @@ impl Writer {
         let oldest =
             clock::wall().checked_sub_signed(age).map_or(i64::MIN, |t| t.timestamp_millis());
         file.connection.execute(
-            "DELETE FROM runs WHERE COALESCE(finished, slot) < ?1 AND outcome <> 'running'",
+            "DELETE FROM runs WHERE COALESCE(finished, slot) < ?1 AND outcome NOT IN ('running', 'waiting')",
             params![oldest],
         )?;
         let mut jobs = file.connection.prepare("SELECT DISTINCT job FROM runs")?;
@@ -172,8 +172,10 @@ fn open_locked(path: &Path) -> Result<Open, StateError> {
 fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memory> {
     let interrupted = connection.execute(
         "UPDATE runs SET outcome = 'interrupted', finished = ?1, \
-         reason = 'the daemon ended while it ran; what was written is right' \
-         WHERE outcome = 'running'",
+         reason = CASE outcome WHEN 'running' \
+           THEN 'the daemon ended while it ran; what was written is right' \
+           ELSE 'the daemon ended before it started' END \
+         WHERE outcome IN ('running', 'waiting')",
         params![now.timestamp_millis()],
     )?;
     if interrupted > 0 {
@@ -194,7 +196,7 @@ fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memor
     for row in rows {
         let (name, trigger, done) = row?;
         if let Some(done) = DateTime::from_timestamp_millis(done) {
-            memory.jobs.insert(Arc::from(name), Remembered { done, trigger });
+            memory.jobs.insert(Arc::from(name), Remembered { done, trigger: Arc::from(trigger) });
         }
     }
     Ok(memory)
@@ -204,12 +206,25 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
     let transaction = connection.transaction()?;
     for op in batch {
         match op {
+            Op::Waits(order) => {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO runs (id, job, slot, attempts, outcome) \
+                         VALUES (?1, ?2, ?3, 0, 'waiting')",
+                    )?
+                    .execute(params![
+                        id(order.run.0),
+                        &*order.job.name,
+                        order.slot.timestamp_millis(),
+                    ])?;
+            }
             Op::Started { order, at } => {
                 transaction
                     .prepare_cached(
                         "INSERT INTO runs (id, job, slot, attempts, started, outcome) \
                          VALUES (?1, ?2, ?3, ?4, ?5, 'running') \
-                         ON CONFLICT (id) DO UPDATE SET attempts = ?4",
+                         ON CONFLICT (id) DO UPDATE SET attempts = ?4, \
+                         started = COALESCE(started, ?5), outcome = 'running'",
                     )?
                     .execute(params![
                         id(order.run.0),
@@ -226,7 +241,7 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                         "INSERT INTO jobs (name, trigger, done) VALUES (?1, ?2, ?3) \
                          ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3",
                     )?
-                    .execute(params![&**job, memory.trigger, memory.done.timestamp_millis()])?;
+                    .execute(params![&**job, &*memory.trigger, memory.done.timestamp_millis()])?;
             }
             Op::Forget(job) => {
                 transaction

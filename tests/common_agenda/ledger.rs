@@ -83,8 +83,9 @@ impl Ledger {
                 *until += by;
             }
         }
-        if by < -CORRECTION && !self.stopping {
-            self.lines.correct(now, |_| true);
+        // Small steps back add up to a correction, too.
+        if !self.stopping {
+            self.lines.correct(now, |line| by < -CORRECTION || line.done > now + CORRECTION);
         }
     }
 

@@ -103,7 +103,7 @@ impl World {
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
-                Action::WillRetry { .. } | Action::Reloaded(_) => {}
+                Action::Waits(_) | Action::WillRetry { .. } | Action::Reloaded(_) => {}
             }
         }
     }

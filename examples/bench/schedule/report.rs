@@ -53,7 +53,8 @@ fn build() -> &'static str {
 pub fn text(seconds: u32, measured: &[Measured], turns: &[Turn]) -> String {
     let mut text = format!("Due together at each full second, for {seconds} s:\n\n");
     let due = table(measured.iter().filter(|one| !one.idle));
-    write!(text, "{due}\nNone due for half an hour:\n\n").expect("a text can be written to");
+    write!(text, "{due}\nDue at the next full hour, until then idle:\n\n")
+        .expect("a text can be written to");
     let idle = table(measured.iter().filter(|one| one.idle));
     write!(text, "{idle}\nOne turn of the agenda: one slot comes due, its run ends:\n\n{}\n", {
         turn_table(turns)

@@ -78,3 +78,15 @@ fn a_removed_job_is_forgotten() {
         Agenda::new(vec![], &world.memory, 10, world.now, 7).handle(world.now, Event::Due);
     assert_eq!(without, [Action::Forget(Arc::from("a"))]);
 }
+
+#[test]
+fn a_run_that_waits_is_told_of_before_it_starts() {
+    let jitter = job("a", |j| j.limits.jitter = Duration::from_secs(30));
+    let mut agenda = Agenda::new(vec![jitter], &Memory::default(), 10, midnight(), 7);
+    let actions = agenda.handle(midnight() + TimeDelta::minutes(1), Event::Due);
+    let waits =
+        actions.iter().filter(|a| matches!(a, Action::Waits(order) if order.run == RunId(1)));
+    assert_eq!(waits.count(), 1, "{actions:?}");
+    let later = agenda.handle(midnight() + TimeDelta::seconds(91), Event::Due);
+    assert!(!later.iter().any(|a| matches!(a, Action::Waits(_))), "once: {later:?}");
+}
