@@ -135,7 +135,10 @@ fn expectations(measured: &[Measured], turns: &[Turn]) -> Vec<String> {
     if let Some(late) =
         own().find(|one| one.jobs == P99_JOBS && !one.idle).and_then(|one| one.figures.lateness)
     {
-        let what = format!("{} jobs due together start within {P99_MS} ms p99", number(1_000));
+        let what = format!(
+            "{} jobs due together start within {P99_MS} ms p99",
+            number(u64::from(P99_JOBS))
+        );
         lines.push(mark(late.p99_ms <= P99_MS, &what, &format!("{:.2} ms", late.p99_ms)));
     }
     if let Some(Measured { jobs, figures, .. }) = own().find(|one| one.idle) {
