@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
 use crate::clock;
 use crate::config::{Config, duration};
-use crate::jobs::{self, Cancel, Context, Mode};
+use crate::jobs::{self, Cancel, Context, Forgetful, Mode};
 use crate::journal;
 use crate::load::{self, LoadError};
 use crate::notify::{self, Notice};
@@ -126,6 +126,7 @@ fn work(order: &Order, cancel: &Cancel) -> Ended {
         deadline: clock::monotonic() + timeout,
         timeout,
         progress: &|_| {},
+        ledger: &Forgetful,
     };
     let jobs::Attempt { report, retry } = jobs::attempt(&order.job, &context, clock::wall());
     let (outcome, reason) = (report.outcome, report.reason.clone());

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{CliError, ConfigFile, find_job, logger};
 use crate::clock;
 use crate::daemon::DaemonError;
-use crate::jobs::{self, Cancel, Context, Mode, Progress};
+use crate::jobs::{self, Cancel, Context, Forgetful, Mode, Progress};
 use crate::reconcile::{Amount, ROUNDS};
 use crate::report::Report;
 use crate::signals::{self, Signal};
@@ -65,6 +65,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         deadline: clock::monotonic() + timeout,
         timeout,
         progress: &|progress| show(&bar, progress),
+        ledger: &Forgetful,
     };
     logger::share_terminal_with(&bar);
     // In a thread of its own, because a signal interrupts what the main thread reads from Redis.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::cancel::Cancel;
+use super::ledger::Ledger;
 use crate::clock;
 use crate::config::duration;
 use crate::reconcile::Refusal;
@@ -60,6 +61,8 @@ pub struct Context<'a> {
     pub timeout: Duration,
     /// Takes note of how far it has come.
     pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// What it has to know of earlier runs, and where it writes down its repairs.
+    pub ledger: &'a dyn Ledger,
 }
 
 impl Context<'_> {

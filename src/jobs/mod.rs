@@ -3,8 +3,10 @@
 mod attempt;
 mod cancel;
 mod context;
+mod ledger;
 pub mod reconcile;
 
 pub use attempt::{Attempt, attempt};
 pub use cancel::Cancel;
 pub use context::{Context, Mode, Progress, RunError, Stop};
+pub use ledger::{Forgetful, Ledger};

@@ -4,12 +4,13 @@ mod confirm;
 mod discover;
 mod rebuild;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::{Context, Progress, RunError, Stop};
 use crate::clock;
 use crate::config::{Ghosts, Job, Reconcile, Target};
-use crate::reconcile::{Amount, Change, Id, Pace, Refusal, Scope};
+use crate::reconcile::{Amount, Change, Id, Pace, Refusal, Repair, Scope};
 use crate::report::{Findings, Outcome};
 use crate::stores::mysql::Session;
 use crate::stores::redis::{KeyKind, Redis};
@@ -127,12 +128,20 @@ impl Run<'_> {
                 self.context.wait(pause)?;
                 done
             };
+            let mut repairs = Vec::new();
+            let at = clock::wall();
             for (change, done) in portion.into_iter().zip(done) {
                 if done {
                     self.note(&change);
+                    let Change { id, from: before, to: after, proof } = change;
+                    let target = Arc::from("");
+                    repairs.push(Repair { target, id, before, after, at, proof });
                 } else {
                     moved.push(change);
                 }
+            }
+            if !self.context.mode.dry_run {
+                self.context.ledger.wrote(&repairs);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::amount::Amount;
 use super::compare::Suspect;
 use super::id::Id;
+use super::repair::Proof;
 
 /// How often an id whose counter moved is tried again before it counts as unproven (R4).
 pub const ROUNDS: u32 = 4;
@@ -52,6 +53,8 @@ pub struct Change {
     pub from: Option<Amount>,
     /// What it gets; `None`: it is removed.
     pub to: Option<Amount>,
+    /// What proves it.
+    pub proof: Proof,
 }
 
 impl Change {
@@ -154,10 +157,11 @@ impl Watch {
             } else if counter.unwrap_or(Amount::ZERO) == value.unwrap_or(Amount::ZERO) {
                 verdict.settled += 1;
             } else {
-                let change = Change { id: suspect.id, from: counter, to: value };
-                let list =
-                    if change.removes() { &mut verdict.ghosts } else { &mut verdict.drifted };
-                list.push(change);
+                let (list, proof) = match value {
+                    Some(_) => (&mut verdict.drifted, Proof::Still),
+                    None => (&mut verdict.ghosts, Proof::Ghost),
+                };
+                list.push(Change { id: suspect.id, from: counter, to: value, proof });
             }
         }
         verdict

@@ -7,6 +7,7 @@ mod confirm;
 mod guard;
 mod id;
 mod pace;
+mod repair;
 mod row;
 
 pub use amount::Amount;
@@ -15,4 +16,5 @@ pub use confirm::{Change, ROUNDS, Truth, Verdict, Watch, longest_gap, reading_in
 pub use guard::{Refusal, Scope, check_changes, check_result};
 pub use id::{Id, IdSet};
 pub use pace::Pace;
+pub use repair::{Proof, Repair};
 pub use row::{Cell, Row};

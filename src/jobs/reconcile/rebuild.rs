@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Context, Progress, Run, Stop};
 use crate::clock;
-use crate::reconcile::{Amount, Change, Pace, Row, Suspect, check_result};
+use crate::reconcile::{Amount, Change, Pace, Proof, Row, Suspect, check_result};
 use crate::stores::mysql::{Next, Select};
 
 impl Run<'_> {
@@ -24,6 +24,7 @@ impl Run<'_> {
         self.until(seen + self.work.settle)?;
         self.mysql.start(Select { query: self.work.query.clone(), only: None })?;
         let mut moved = Vec::new();
+        let proof = Proof::Absent;
         let mut rows = 0;
         loop {
             self.context.check()?;
@@ -37,7 +38,7 @@ impl Run<'_> {
                         let Row { id, truth } = Row::for_score(id, value)?;
                         rows += 1;
                         if !truth.is_zero() {
-                            changes.push(Change { id, from: None, to: Some(truth) });
+                            changes.push(Change { id, from: None, to: Some(truth), proof });
                         }
                     }
                     self.fill(changes, &mut moved)?;
