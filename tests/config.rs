@@ -144,7 +144,7 @@ fn a_file_with_every_key_is_read_as_written() {
     assert_eq!((&*work.mysql.name, &*work.redis.name), ("replica", "cache"));
     // A statement that stands inside of another one cannot end with a semicolon.
     assert_eq!(work.query, "SELECT user_id, COUNT(*) FROM t GROUP BY user_id");
-    assert_eq!((work.settle, work.ghosts), (Duration::from_millis(250), Ghosts::Keep));
+    assert_eq!((work.settle, work.ghosts), (Duration::from_millis(250), Some(Ghosts::Keep)));
     let guard = (work.guard.max_changed.to_string(), work.guard.allow_empty);
     assert_eq!((guard, work.redis_share.to_string()), (("0.5%".into(), true), "25%".into()));
 }
@@ -164,7 +164,7 @@ fn what_is_left_out_has_the_default_of_the_documentation() {
          retries: 3, backoff: 1s, max_backoff: 60s, jitter: 0ns }"
     );
     let work = &job.work;
-    assert_eq!((work.settle, work.ghosts), (Duration::from_secs(1), Ghosts::Remove));
+    assert_eq!((work.settle, work.ghosts), (Duration::from_secs(1), None));
     let guard = (work.guard.max_changed, work.guard.allow_empty, work.redis_share);
     assert_eq!(guard, (Percent::HALF, false, Percent::HALF));
     assert_eq!((&*work.mysql.name, &*work.redis.name), ("main", "main"));
@@ -211,7 +211,7 @@ fn every_form_of_target_is_read() {
         ("{ hash = 'u:{id}', field = 'n' }", "HashField { key: \"u:{id}\", field: \"n\" }"),
         ("{ string = 'user:{id}:n' }", "Text { key: \"user:{id}:n\" }"),
     ] {
-        assert_eq!(format!("{:?}", job("interval = '1d'", text).work.target), target);
+        assert_eq!(format!("{:?}", job("interval = '1d'", text).work.families[0].target), target);
     }
 }
 

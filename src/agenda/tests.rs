@@ -10,7 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::config::{
-    Ghosts, Guard, Limits, Percent, Reconcile, Server, ServerUrl, Target, duration,
+    Family, Guard, Limits, Percent, Reconcile, Server, ServerUrl, Target, duration,
 };
 use crate::report::Outcome;
 use crate::schedule::{Interval, Trigger};
@@ -40,9 +40,12 @@ fn job(name: &str, change: impl FnOnce(&mut Job)) -> Arc<Job> {
         mysql: server("mysql://127.0.0.1/app"),
         redis: server("redis://127.0.0.1/0"),
         query: "SELECT 1, 1".to_owned(),
-        target: Target::Zset { key: "counters".to_owned() },
+        families: vec![Family {
+            column: None,
+            target: Target::Zset { key: "counters".to_owned() },
+        }],
         settle: Duration::from_secs(1),
-        ghosts: Ghosts::Remove,
+        ghosts: None,
         guard: Guard { max_changed: Percent::HALF, allow_empty: false },
         redis_share: Percent::HALF,
     };

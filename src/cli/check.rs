@@ -8,7 +8,7 @@ use std::slice;
 use super::next::Upcoming;
 use super::{CliError, ConfigFile};
 use crate::clock;
-use crate::config::{Config, duration};
+use crate::config::{Config, Family, duration};
 use crate::stores::redis::Redis;
 use crate::stores::{CONNECT_TIMEOUT, mysql};
 
@@ -39,7 +39,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         writeln!(
             out,
             "  MySQL {} -> {} in Redis {}",
-            job.work.mysql.name, job.work.target, job.work.redis.name
+            job.work.mysql.name,
+            families(&job.work.families),
+            job.work.redis.name
         )?;
         let mut slots = Upcoming::new(slice::from_ref(job), now).take(SHOWN).peekable();
         if slots.peek().is_none() {
@@ -93,4 +95,12 @@ fn connect(config: &Config, out: &mut impl Write) -> io::Result<bool> {
     }
     writeln!(out)?;
     Ok(reached)
+}
+
+fn families(families: &[Family]) -> String {
+    let text = |family: &Family| match &family.column {
+        Some(column) => format!("{column} to {}", family.target),
+        None => family.target.to_string(),
+    };
+    families.iter().map(text).collect::<Vec<_>>().join(", ")
 }

@@ -112,7 +112,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
         Progress::Confirming { round, ids, of } => {
             (format!("confirming, round {round} of {ROUNDS} at most,"), ids, of)
         }
-        Progress::Rebuilding { rows, of } => ("rebuilding".to_owned(), rows, of),
+        Progress::Filling { rows, of } => ("filling".to_owned(), rows, of),
     };
     bar.set_message(text);
     bar.set_length(of);

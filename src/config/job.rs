@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use url::Url;
 
+use super::target::Family;
 use crate::schedule::Trigger;
 
 /// One `[jobs.NAME]` table: a trigger, what to do, and limits.
@@ -71,12 +72,13 @@ pub struct Reconcile {
     pub redis: Arc<Server>,
     /// One SELECT; the first column is the id, the second its value.
     pub query: String,
-    /// Which counters.
-    pub target: Target,
+    /// Which counters: one family, or several that one query tells of, in the order of the file.
+    pub families: Vec<Family>,
     /// The longest time between the app's commit and its increment, 1 ms to 1 h (R3).
     pub settle: Duration,
-    /// What becomes of ids that Redis has and MySQL's result has not (R2).
-    pub ghosts: Ghosts,
+    /// What becomes of ids that Redis has and MySQL's result has not (R2); `None` where the job does
+    /// not say, see [`Family::ghosts`].
+    pub ghosts: Option<Ghosts>,
     /// What stops a run before its first write (R7).
     pub guard: Guard,
     /// The share of Redis's time that this job may take (R9).
@@ -128,44 +130,6 @@ impl fmt::Display for ServerUrl {
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// Where in Redis the counter of an id lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// `{ zset = KEY }`: the score of the member named by the id.
-    Zset {
-        /// The key of the sorted set.
-        key: String,
-    },
-    /// `{ hash = KEY }`: the field named by the id.
-    Hash {
-        /// The key of the hash.
-        key: String,
-    },
-    /// `{ hash = "user:{id}", field = "articles" }`: one field in a hash of each id.
-    HashField {
-        /// The key, with `{id}` in it.
-        key: String,
-        /// The field.
-        field: String,
-    },
-    /// `{ string = "user:{id}:articles" }`: a key of its own for each id.
-    Text {
-        /// The key, with `{id}` in it.
-        key: String,
-    },
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zset { key } => write!(f, "zset {key}"),
-            Self::Hash { key } => write!(f, "hash {key}"),
-            Self::HashField { key, field } => write!(f, "field {field} of hash {key}"),
-            Self::Text { key } => write!(f, "string {key}"),
-        }
     }
 }
 

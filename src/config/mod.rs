@@ -8,6 +8,8 @@ mod placeholder;
 mod problem;
 mod read;
 mod reader;
+mod target;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,8 +19,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use diagnose::ConfigErrors;
-pub use job::{Ghosts, Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl, Target};
+pub use job::{Ghosts, Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl};
 pub use problem::Problem;
+pub use target::{Family, Target};
 
 /// A whole jobs.toml that has been found valid.
 #[derive(Debug, Clone, PartialEq)]

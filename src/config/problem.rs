@@ -149,6 +149,12 @@ pub enum Problem {
     /// A target that names no place or too many.
     #[error("`target` must name exactly one of zset, hash, string")]
     TargetKind,
+    /// `target` beside `targets`.
+    #[error("`target` and `targets` in one job")]
+    TargetAndTargets,
+    /// Two columns for the same counters.
+    #[error("another target of the job is {0} as well")]
+    SameTarget(String),
     /// `field` beside a key that is the same for every id, or the other way round.
     #[error("{0}")]
     TargetShape(&'static str),
@@ -238,6 +244,11 @@ impl Problem {
             Self::TargetShape(_) => {
                 "a key of its own for each id holds {id}, as in \"user:{id}:articles\"".to_owned()
             }
+            Self::TargetAndTargets => {
+                "write `target` for the second column, or `targets` for several columns by name"
+                    .to_owned()
+            }
+            Self::SameTarget(_) => "give each column counters of its own".to_owned(),
             Self::Empty(key) => format!("give `{key}` a value"),
         })
     }

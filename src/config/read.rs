@@ -1,6 +1,5 @@
 //! The tables of jobs.toml, one function each.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +9,10 @@ use chrono_tz::Tz;
 use toml::de::DeTable;
 use url::Url;
 
-use super::job::{Ghosts, Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl, Target};
+use super::job::{Job, Limits, Server, ServerUrl};
 use super::problem::Problem;
-use super::reader::{Item, Problems, Table};
+use super::reader::{Item, Problems, Table, set};
+use super::work::{Servers, reconcile};
 use super::{Config, Daemon, Keep, ServerKind, Surroundings, placeholder};
 use crate::schedule::{Cron, Interval, Trigger};
 
@@ -20,8 +20,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
-
-type Servers = BTreeMap<String, Arc<Server>>;
 
 /// Reads a whole file; the problems come in the order of the text.
 pub fn read(
@@ -166,7 +164,7 @@ impl File<'_> {
         let trigger = self.trigger(&mut table, zone.unwrap_or(shared.zone));
         let limits = limits(&mut table, &shared.limits);
         table.get("kind").and_then(|i| i.choice(&["reconcile"]));
-        let work = reconcile(&mut table, shared);
+        let work = reconcile(&mut table, &shared.mysql, &shared.redis);
         table.finish();
         let (name, zone) = (Arc::from(name), zone?);
         Some(Job { name, description, trigger: trigger?, zone, limits, work: work? })
@@ -239,130 +237,8 @@ fn limits(table: &mut Table<'_>, base: &Limits) -> Limits {
     limits
 }
 
-fn reconcile(table: &mut Table<'_>, shared: &Shared) -> Option<Reconcile> {
-    let mysql = server(table, "mysql", &shared.mysql);
-    let redis = server(table, "redis", &shared.redis);
-    let query = table
-        .require("query", "query = \"SELECT user_id, COUNT(*) FROM ... GROUP BY user_id\"")
-        .and_then(|i| {
-            // A semicolon ends a statement at a prompt; inside of the wrapped query of R3 it would break it.
-            let text = i.filled_text("one SELECT in quotes")?;
-            let query = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace()).trim_start();
-            if query.is_empty() {
-                i.fail(Problem::Empty(i.key.clone()))
-            } else {
-                Some(query.to_owned())
-            }
-        });
-    let target = table
-        .require("target", "target = { zset = \"count:user:arts\" }")
-        .and_then(|i| i.table("`target`", "a table, as in { zset = \"count:user:arts\" }"))
-        .map(target);
-    let mut settle = Duration::from_secs(1);
-    set(&mut settle, table.get("settle").and_then(|i| i.duration(MS..=HOUR)));
-    let ghosts = match table.get("ghosts").and_then(|i| i.choice(&["remove", "keep"])) {
-        Some("keep") => Ghosts::Keep,
-        _ => Ghosts::Remove,
-    };
-    let guard = guard(table.get("guard"));
-    let mut redis_share = Percent::HALF;
-    if let Some(item) = table.get("redis_share")
-        && let Some(share) = item.percent()
-    {
-        if share.factor() < 0.01 {
-            let (key, range) = (item.key.clone(), "from 1% to 100%".to_owned());
-            item.fail::<()>(Problem::OutOfRange { key, range });
-        }
-        redis_share = share;
-    }
-    let query = query?;
-    let (mysql, redis, target) = (mysql?, redis?, target??);
-    Some(Reconcile { mysql, redis, query, target, settle, ghosts, guard, redis_share })
-}
-
-fn guard(item: Option<Item<'_>>) -> Guard {
-    let mut guard = Guard { max_changed: Percent::HALF, allow_empty: false };
-    let expected = "a table, as in { max_changed = \"50%\", allow_empty = false }";
-    if let Some(mut table) = item.and_then(|i| i.table("`guard`", expected)) {
-        set(&mut guard.max_changed, table.get("max_changed").and_then(|i| i.percent()));
-        set(&mut guard.allow_empty, table.get("allow_empty").and_then(|i| i.boolean()));
-        table.finish();
-    }
-    guard
-}
-
-fn target(mut table: Table<'_>) -> Option<Target> {
-    const KEY: &str = "a key in quotes";
-    let zset = table.get("zset").map(|i| i.filled_text(KEY));
-    let hash = table.get("hash").map(|i| i.filled_text(KEY));
-    let string = table.get("string").map(|i| i.filled_text(KEY));
-    let field = table.get("field").map(|i| i.filled_text("a field in quotes"));
-    let read = match (zset, hash, string, field) {
-        (Some(key), None, None, None) => Ok(key.map(|k| Target::Zset { key: k.to_owned() })),
-        (None, Some(key), None, None) => Ok(key.map(|k| Target::Hash { key: k.to_owned() })),
-        (None, Some(key), None, Some(field)) => Ok(key.zip(field).map(|(key, field)| {
-            Target::HashField { key: key.to_owned(), field: field.to_owned() }
-        })),
-        (None, None, Some(key), None) => Ok(key.map(|k| Target::Text { key: k.to_owned() })),
-        (Some(_), None, None, Some(_)) | (None, None, Some(_), Some(_)) => {
-            Err(Problem::TargetShape("`field` belongs to `hash`"))
-        }
-        _ => Err(Problem::TargetKind),
-    };
-    let shaped = read.and_then(|target| match target {
-        Some(Target::Zset { key } | Target::Hash { key }) if key.contains("{id}") => {
-            Err(Problem::TargetShape("a zset or a hash without `field` has one key for all ids"))
-        }
-        Some(Target::HashField { key, .. } | Target::Text { key }) if !key.contains("{id}") => {
-            Err(Problem::TargetShape("the key must hold {id}: it differs from id to id"))
-        }
-        other => Ok(other),
-    });
-    // A misspelt key explains a missing one: it is not blamed twice.
-    match shaped {
-        Err(problem) if !table.has_unknown() => {
-            table.fail(problem);
-            None
-        }
-        shaped => {
-            table.finish();
-            shaped.ok().flatten()
-        }
-    }
-}
-
-/// The server that a job names, or the only one there is.
-fn server(table: &mut Table<'_>, kind: &'static str, servers: &Servers) -> Option<Arc<Server>> {
-    let known = || servers.keys().cloned().collect();
-    if let Some(item) = table.get(kind) {
-        let name = item.text("the name of a server in quotes, as in \"main\"")?;
-        return servers.get(name).cloned().or_else(|| {
-            if name.contains([':', '/', '@']) {
-                return item.fail(Problem::UrlForName(kind));
-            }
-            item.fail(Problem::NoSuchServer { kind, name: name.to_owned(), known: known() })
-        });
-    }
-    let mut all = servers.values();
-    match (all.next(), all.next()) {
-        (Some(only), None) => Some(Arc::clone(only)),
-        _ => {
-            let job = table.name.clone();
-            table.fail(Problem::WhichServer { job, kind, known: known() });
-            None
-        }
-    }
-}
-
 fn is_job_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-}
-
-/// Replaces the default where the file gave a good value.
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
 }

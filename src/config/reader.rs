@@ -255,6 +255,13 @@ impl<'d> Item<'d> {
     }
 }
 
+/// Replaces the default where the file gave a good value.
+pub fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
 fn to_utc(value: &Datetime, zone: Tz) -> Option<DateTime<Utc>> {
     let (date, time) = (value.date?, value.time?);
     let date = NaiveDate::from_ymd_opt(date.year.into(), date.month.into(), date.day.into())?;

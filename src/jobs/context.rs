@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::duration;
 use crate::reconcile::Refusal;
 use crate::stores::mysql::MysqlError;
-use crate::stores::redis::RedisError;
+use crate::stores::redis::{RedisError, RedisErrorKind};
 
 /// What the user asked of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum Progress {
         /// Ids of this round.
         of: u64,
     },
-    /// Rows written into a key that was lost (R6).
-    Rebuilding {
+    /// Rows looked through for counters that were lost (R6).
+    Filling {
         /// Rows so far.
         rows: u64,
         /// All rows.
@@ -114,8 +114,17 @@ impl From<MysqlError> for Stop {
 }
 
 impl From<RedisError> for Stop {
+    /// A key that holds something else is a matter for the guards, whenever it shows (R7).
     fn from(error: RedisError) -> Self {
-        Self::Failed(error.into())
+        match error.kind {
+            RedisErrorKind::OtherType { key, wanted } => {
+                Refusal::WrongType { key, wanted, found: "key of another type".to_owned() }.into()
+            }
+            RedisErrorKind::NotACounter { target, id, value } => {
+                Refusal::NotACounter { target, id, value }.into()
+            }
+            _ => Self::Failed(error.into()),
+        }
     }
 }
 
@@ -137,9 +146,6 @@ pub enum RunError {
     /// It took longer than its timeout (S10).
     #[error("timed out after {}; raise timeout, or speed the query up", duration::format(*.0))]
     TimedOut(Duration),
-    /// A target that this version cannot recount.
-    #[error("this version recounts {{ zset = KEY }} only, not {0}; move the counters or wait")]
-    Target(String),
     /// The job's code panicked.
     #[error("a defect in recountd: {0}; please report it")]
     Panicked(String),
@@ -153,7 +159,7 @@ impl RunError {
             Self::Mysql(error) => error.is_passing(),
             Self::Redis(error) => error.is_passing(),
             Self::TimedOut(_) | Self::Panicked(_) => true,
-            Self::Late(_) | Self::Cancelled | Self::Target(_) => false,
+            Self::Late(_) | Self::Cancelled => false,
         }
     }
 }

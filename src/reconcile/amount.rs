@@ -49,6 +49,29 @@ impl Amount {
         text.parse::<f64>().ok().filter(|v| v.is_finite()).map(Self::from_f64)
     }
 
+    /// From the text of a hash's field or of a string, where Redis counts: a whole number as INCRBY
+    /// writes it, or a decimal as INCRBYFLOAT does. `None` for anything else, which Redis would not
+    /// add to either.
+    #[must_use]
+    pub fn from_counter(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        if text.contains('.') {
+            return Self::from_text(text);
+        }
+        // 007 and +7 read as 7, and INCRBY refuses them.
+        text.parse::<i64>().ok().filter(|n| n.to_string() == text).map(Self::Int)
+    }
+
+    /// From the text of a score, whose whole numbers are by far the most.
+    #[must_use]
+    pub fn from_score(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        match text.parse::<i64>() {
+            Ok(whole) if (-EXACT..=EXACT).contains(&whole) => Some(Self::Int(whole)),
+            _ => text.parse().ok().map(Self::from_f64),
+        }
+    }
+
     /// Whether it is 0, which equals absent (R1).
     #[must_use]
     pub fn is_zero(self) -> bool {
@@ -150,6 +173,41 @@ mod tests {
             assert_eq!(Amount::from_text(text), amount, "{text}");
         }
         assert_eq!(Amount::from_f64(5.0), Amount::Int(5));
+    }
+
+    #[test]
+    fn a_counter_is_what_redis_would_add_to() {
+        for (text, amount) in [
+            ("5", Some(Amount::Int(5))),
+            ("-5", Some(Amount::Int(-5))),
+            ("9223372036854775807", Some(Amount::Int(i64::MAX))),
+            ("9223372036854775808", None),
+            ("2.5", Some(Amount::Real(2.5))),
+            ("5.0", Some(Amount::Int(5))),
+            ("007", None),
+            ("-0", None),
+            ("+5", None),
+            (" 5", None),
+            ("", None),
+            ("many", None),
+        ] {
+            assert_eq!(Amount::from_counter(text.as_bytes()), amount, "{text}");
+        }
+        assert_eq!(Amount::from_counter(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_score_is_read_as_redis_writes_it() {
+        for (text, amount) in [
+            ("5", Some(Amount::Int(5))),
+            ("5.5", Some(Amount::Real(5.5))),
+            ("1e+17", Some(Amount::Real(1e17))),
+            ("100000000000000000", Some(Amount::Real(1e17))),
+            ("inf", Some(Amount::Real(f64::INFINITY))),
+            ("five", None),
+        ] {
+            assert_eq!(Amount::from_score(text.as_bytes()), amount, "{text}");
+        }
     }
 
     #[test]

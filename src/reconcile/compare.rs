@@ -18,8 +18,10 @@ pub struct Suspect {
 /// What one chunk of rows came to.
 #[derive(Debug, Default, PartialEq)]
 pub struct Comparison {
-    /// Rows for which Redis has a counter that is not 0.
-    pub matched: u64,
+    /// Rows for which Redis has a counter.
+    pub present: u64,
+    /// Those of them whose counter is not 0.
+    pub nonzero: u64,
     /// Rows that differ.
     pub suspects: Vec<Suspect>,
 }
@@ -31,7 +33,8 @@ pub fn compare(rows: &[Row], counters: &[Option<Amount>]) -> Comparison {
     let mut found = Comparison::default();
     for (row, counter) in rows.iter().zip(counters) {
         let in_redis = counter.is_some_and(|c| !c.is_zero());
-        found.matched += u64::from(in_redis);
+        found.present += u64::from(counter.is_some());
+        found.nonzero += u64::from(in_redis);
         if counter.unwrap_or(Amount::ZERO) != row.truth {
             found.suspects.push(Suspect { id: row.id.clone(), in_redis, in_truth: true });
         }
@@ -50,7 +53,7 @@ mod tests {
         let counter = |n| Some(Amount::Int(n));
         let counters = [counter(5), counter(4), None, None, counter(0), counter(2)];
         let found = compare(&rows, &counters);
-        assert_eq!(found.matched, 3);
+        assert_eq!((found.present, found.nonzero), (4, 3));
         let ids: Vec<_> = found.suspects.iter().map(|s| (s.id.to_string(), s.in_redis)).collect();
         assert_eq!(ids, [("2".into(), true), ("3".into(), false), ("6".into(), true)]);
     }

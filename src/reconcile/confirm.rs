@@ -121,7 +121,7 @@ impl Watch {
     }
 
     /// The ids at some places, in their order.
-    pub fn ids(&self, places: &[usize]) -> impl Iterator<Item = &Id> {
+    pub fn ids(&self, places: &[usize]) -> impl Iterator<Item = &Id> + Clone {
         places.iter().filter_map(|place| self.watched.get(*place)).map(|w| &w.suspect.id)
     }
 

@@ -69,17 +69,41 @@ pub enum Refusal {
         /// Its value.
         value: String,
     },
+    /// The value of a row is not a whole number of 64 bits, which is all that INCRBY can count.
+    #[error(
+        "the value of id {id} is {value}; a hash or a string counts whole numbers of 64 bits: round it, or use a zset"
+    )]
+    NotWhole {
+        /// The id.
+        id: String,
+        /// Its value.
+        value: String,
+    },
+    /// What Redis holds for an id is no number.
+    #[error(
+        "{target} holds `{value}` for id {id}, which is no counter; correct target, or remove it"
+    )]
+    NotACounter {
+        /// Where.
+        target: String,
+        /// The id.
+        id: String,
+        /// What is there, cut short.
+        value: String,
+    },
     /// Two rows have one id.
     #[error("the query returned id {id} more than once; add GROUP BY on the first column")]
     DuplicateId {
         /// The id.
         id: String,
     },
-    /// The key is there, and it is no zset.
-    #[error("the key {key} is a {found}, not a zset; correct target, or remove the key")]
+    /// The key is there, and it is something else.
+    #[error("the key {key} is a {found}, not a {wanted}; correct target, or remove the key")]
     WrongType {
         /// The key.
         key: String,
+        /// What it should be.
+        wanted: &'static str,
         /// What TYPE says.
         found: String,
     },

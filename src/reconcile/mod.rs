@@ -17,4 +17,4 @@ pub use guard::{Refusal, Scope, check_changes, check_result};
 pub use id::{Id, IdSet};
 pub use pace::Pace;
 pub use repair::{Proof, Repair};
-pub use row::{Cell, Row};
+pub use row::{Cell, Row, read_id, read_truth};

@@ -5,38 +5,74 @@ use std::time::Duration;
 /// What one command may cost Redis; well under the 1 ms of the stall budget.
 const BUDGET: Duration = Duration::from_micros(500);
 
-/// The size of the next chunk and the pause after the last, from what the last ones cost.
+/// The size of the next chunk and the pause before it, from what the last ones cost.
 #[derive(Debug, Clone)]
 pub struct Pace {
     /// The way there and back alone, as a PING takes it.
     round_trip: Duration,
     share: f64,
-    reads: f64,
+    reads: Size,
+    writes: Size,
     owed: Duration,
     /// A running mean of what one id costs in a read.
     cost: Duration,
 }
 
+/// How many ids one command takes.
+#[derive(Debug, Clone)]
+struct Size {
+    ids: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Size {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "least to most")]
+    fn get(&self) -> usize {
+        self.ids as usize
+    }
+
+    /// Half-way towards the size that would have fitted, so that one slow reply is no verdict.
+    fn learn(&mut self, ids: usize, busy: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+        let each = busy.as_secs_f64() / ids.max(1) as f64;
+        let fitting = (BUDGET.as_secs_f64() / each.max(1e-9)).clamp(self.least, self.most);
+        self.ids = f64::midpoint(self.ids, fitting);
+    }
+}
+
 impl Pace {
-    /// Members a script may write in one call.
-    pub const WRITES: usize = 50;
     const LONGEST_PAUSE: Duration = Duration::from_millis(40);
-    const FIRST: f64 = 100.0;
-    const LEAST: f64 = 20.0;
-    const MOST: f64 = 250.0;
 
     /// `round_trip` is what a command without work takes; `share` is `redis_share` as a factor.
     #[must_use]
     pub fn new(round_trip: Duration, share: f64) -> Self {
-        let cost = Duration::from_micros(2);
-        Self { round_trip, share, reads: Self::FIRST, owed: Duration::ZERO, cost }
+        Self {
+            round_trip,
+            share,
+            reads: Size { ids: 100.0, least: 20.0, most: 250.0 },
+            writes: Size { ids: 50.0, least: 10.0, most: 250.0 },
+            owed: Duration::ZERO,
+            cost: Duration::from_micros(2),
+        }
     }
 
     /// How many ids to read in the next command: 20 to 250, from 100 on.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "20 to 250")]
-    pub fn chunk(&self) -> usize {
-        self.reads as usize
+    pub fn reads(&self) -> usize {
+        self.reads.get()
+    }
+
+    /// How many ids to write in the next script: 10 to 250, from 50 on.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        self.writes.get()
+    }
+
+    /// Whether Redis may always have a command waiting.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        self.share >= 1.0
     }
 
     /// How many ids can be read again within `interval` without taking more than the share.
@@ -44,29 +80,43 @@ impl Pace {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub fn watchable(&self, interval: Duration) -> usize {
         let ids = interval.as_secs_f64() * self.share / self.cost.as_secs_f64().max(1e-7);
-        (ids as usize).max(Pace::WRITES)
+        (ids as usize).max(50)
     }
 
-    /// Takes note of a read of `ids` ids that took `elapsed`, the way included; gives the pause.
-    pub fn after_read(&mut self, ids: usize, elapsed: Duration) -> Duration {
-        let busy = elapsed.saturating_sub(self.round_trip);
+    /// Takes note of a read of `ids` ids that took `elapsed`, the way included.
+    pub fn after_read(&mut self, ids: usize, elapsed: Duration) {
         if let Some(each) = u32::try_from(ids).ok().and_then(|n| elapsed.checked_div(n)) {
             self.cost = (self.cost * 7 + each) / 8;
         }
-        // Half-way towards the size that would have fitted, so that one slow reply is no verdict.
-        let factor = BUDGET.as_secs_f64() / busy.as_secs_f64().max(1e-6);
-        let fitting = (self.reads * factor).clamp(Self::LEAST, Self::MOST);
-        self.reads = f64::midpoint(self.reads, fitting);
-        self.after_command(elapsed)
+        let busy = elapsed.saturating_sub(self.round_trip);
+        self.reads.learn(ids, busy);
+        self.owe(busy);
     }
 
-    /// Takes note of any other command that took `elapsed`; gives the pause.
-    pub fn after_command(&mut self, elapsed: Duration) -> Duration {
+    /// Takes note of a script that wrote `ids` ids and took `elapsed`, the way included.
+    pub fn after_write(&mut self, ids: usize, elapsed: Duration) {
         let busy = elapsed.saturating_sub(self.round_trip);
+        self.writes.learn(ids, busy);
+        self.owe(busy);
+    }
+
+    /// Takes note of any other command that took `elapsed`, the way included.
+    pub fn after_command(&mut self, elapsed: Duration) {
+        self.owe(elapsed.saturating_sub(self.round_trip));
+    }
+
+    fn owe(&mut self, busy: Duration) {
         self.owed += busy.mul_f64(1.0 / self.share.max(0.01) - 1.0);
         // A reply that took very long waited for somebody else, which is not ours to make good;
         // and a long pause would tear a hole into a watch.
         self.owed = self.owed.min(Self::LONGEST_PAUSE);
+    }
+
+    /// Redis has been left alone for `idle` since the last reply; gives how much longer it is to
+    /// be, before the next command.
+    #[must_use]
+    pub fn pause(&mut self, idle: Duration) -> Duration {
+        self.owed = self.owed.saturating_sub(idle);
         // A sleep much shorter than this lasts longer than it should: small debts are gathered.
         if self.owed < Duration::from_millis(1) {
             return Duration::ZERO;
@@ -85,17 +135,19 @@ mod tests {
     fn chunks_grow_on_a_fast_server_and_shrink_on_a_slow_one() {
         let after = |cost_of_one: Duration| {
             let mut pace = Pace::new(PING, 1.0);
-            assert_eq!(pace.chunk(), 100);
+            assert_eq!((pace.reads(), pace.writes()), (100, 50));
             for _ in 0..50 {
-                let ids = pace.chunk();
-                pace.after_read(ids, PING + cost_of_one * u32::try_from(ids).unwrap());
+                let cost = |ids| PING + cost_of_one * u32::try_from(ids).unwrap();
+                pace.after_read(pace.reads(), cost(pace.reads()));
+                pace.after_write(pace.writes(), cost(pace.writes()));
             }
-            pace.chunk()
+            (pace.reads(), pace.writes())
         };
-        assert!(after(Duration::from_nanos(100)) >= 249);
-        assert_eq!(after(Duration::from_millis(1)), 20);
-        let middle = after(Duration::from_micros(5));
-        assert!((90..=110).contains(&middle), "{middle}");
+        let (reads, writes) = after(Duration::from_nanos(100));
+        assert!(reads >= 249 && writes >= 249);
+        assert_eq!(after(Duration::from_millis(1)), (20, 10));
+        let (reads, writes) = after(Duration::from_micros(5));
+        assert!((90..=110).contains(&reads) && (90..=110).contains(&writes));
     }
 
     #[test]
@@ -105,23 +157,32 @@ mod tests {
         for _ in 0..50 {
             pace.after_read(100, far + Duration::from_micros(100));
         }
-        assert!(pace.chunk() >= 240);
+        assert!(pace.reads() >= 240);
     }
 
     #[test]
     fn the_pause_leaves_redis_its_share() {
         let work = Duration::from_millis(4);
-        let pause = |share| Pace::new(PING, share).after_command(PING + work);
-        assert_eq!(pause(1.0), Duration::ZERO);
-        assert_eq!(pause(0.5), work);
-        assert_eq!(pause(0.25), work * 3);
+        let pause = |share, idle| {
+            let mut pace = Pace::new(PING, share);
+            pace.after_command(PING + work);
+            pace.pause(idle)
+        };
+        assert_eq!(pause(1.0, Duration::ZERO), Duration::ZERO);
+        assert_eq!(pause(0.5, Duration::ZERO), work);
+        assert_eq!(pause(0.25, Duration::ZERO), work * 3);
+        assert_eq!(pause(0.25, work), work * 2, "the time for work of our own counts");
+        assert_eq!(pause(0.5, work * 2), Duration::ZERO);
     }
 
     #[test]
     fn small_debts_are_gathered() {
         let mut pace = Pace::new(PING, 0.5);
-        let step = PING + Duration::from_micros(400);
-        let pauses: Vec<_> = (0..3).map(|_| pace.after_command(step)).collect();
+        let mut pause = || {
+            pace.after_command(PING + Duration::from_micros(400));
+            pace.pause(Duration::ZERO)
+        };
+        let pauses: Vec<_> = (0..3).map(|_| pause()).collect();
         assert_eq!(pauses, [Duration::ZERO, Duration::ZERO, Duration::from_micros(1200)]);
     }
 
@@ -129,6 +190,6 @@ mod tests {
     fn so_many_ids_are_watched_at_once_as_the_share_allows() {
         let pace = Pace::new(PING, 0.5);
         assert_eq!(pace.watchable(Duration::from_millis(40)), 10_000);
-        assert_eq!(pace.watchable(Duration::ZERO), Pace::WRITES);
+        assert_eq!(pace.watchable(Duration::ZERO), 50);
     }
 }

@@ -3,6 +3,7 @@
 use super::amount::Amount;
 use super::guard::Refusal;
 use super::id::Id;
+use crate::config::Target;
 
 /// One column of one row, as MySQL sent it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,46 +27,54 @@ pub enum Cell {
 pub struct Row {
     /// The first column.
     pub id: Id,
-    /// The second column.
+    /// The value of the column that belongs to the family.
     pub truth: Amount,
 }
 
-impl Row {
-    /// Reads a row whose value goes into the score of a zset.
-    ///
-    /// # Errors
-    /// A NULL, a value that is no number, a value that a score cannot hold (R7).
-    pub fn for_score(id: Cell, value: Cell) -> Result<Self, Refusal> {
-        let id = match id {
-            Cell::Null => return Err(Refusal::NullId),
-            Cell::Int(number) => Id::from_i64(number),
-            Cell::UInt(number) => Id::Number(number),
-            Cell::Float(number) => Id::from_bytes(number.to_string().as_bytes()),
-            Cell::Bytes(bytes) => Id::from_bytes(&bytes),
-            Cell::Time(text) => return Err(Refusal::TimeId { id: text }),
-        };
-        let not_a_number = |text: &str| Refusal::NotANumber {
-            id: id.to_string(),
-            value: text.chars().take(40).collect(),
-        };
-        let truth = match value {
-            Cell::Null => return Err(Refusal::NullValue { id: id.to_string() }),
-            Cell::Int(number) => Amount::Int(number),
-            Cell::UInt(number) => i64::try_from(number)
-                .map_err(|_| Refusal::BeyondScore { id: id.to_string(), value: number.to_string() })
-                .map(Amount::Int)?,
-            Cell::Float(number) => Amount::from_f64(number),
-            Cell::Bytes(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                Amount::from_text(&text).ok_or_else(|| not_a_number(&text))?
-            }
-            Cell::Time(text) => return Err(not_a_number(&text)),
-        };
-        if !truth.fits_score() {
-            return Err(Refusal::BeyondScore { id: id.to_string(), value: truth.to_string() });
-        }
-        Ok(Self { id, truth })
+/// Reads the first column.
+///
+/// # Errors
+/// A NULL, a date or a time (R7).
+pub fn read_id(cell: &Cell) -> Result<Id, Refusal> {
+    match cell {
+        Cell::Null => Err(Refusal::NullId),
+        Cell::Int(number) => Ok(Id::from_i64(*number)),
+        Cell::UInt(number) => Ok(Id::Number(*number)),
+        Cell::Float(number) => Ok(Id::from_bytes(number.to_string().as_bytes())),
+        Cell::Bytes(bytes) => Ok(Id::from_bytes(bytes)),
+        Cell::Time(text) => Err(Refusal::TimeId { id: text.clone() }),
     }
+}
+
+/// Reads the value of `id` that goes into `target`.
+///
+/// # Errors
+/// A NULL, a value that is no number, a value that the target cannot hold exactly (R7).
+pub fn read_truth(id: &Id, cell: &Cell, target: &Target) -> Result<Amount, Refusal> {
+    let not_a_number = |text: &str| Refusal::NotANumber {
+        id: id.to_string(),
+        value: text.chars().take(40).collect(),
+    };
+    let is_score = matches!(target, Target::Zset { .. });
+    let beyond = |value: String| {
+        let id = id.to_string();
+        if is_score { Refusal::BeyondScore { id, value } } else { Refusal::NotWhole { id, value } }
+    };
+    let truth = match cell {
+        Cell::Null => return Err(Refusal::NullValue { id: id.to_string() }),
+        Cell::Int(number) => Amount::Int(*number),
+        Cell::UInt(number) => {
+            i64::try_from(*number).map_err(|_| beyond(number.to_string())).map(Amount::Int)?
+        }
+        Cell::Float(number) => Amount::from_f64(*number),
+        Cell::Bytes(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            Amount::from_text(&text).ok_or_else(|| not_a_number(&text))?
+        }
+        Cell::Time(text) => return Err(not_a_number(text)),
+    };
+    let fits = if is_score { truth.fits_score() } else { matches!(truth, Amount::Int(_)) };
+    if fits { Ok(truth) } else { Err(beyond(truth.to_string())) }
 }
 
 #[cfg(test)]
@@ -76,6 +85,14 @@ mod tests {
         Cell::Bytes(value.as_bytes().to_vec())
     }
 
+    fn zset() -> Target {
+        Target::Zset { key: "k".to_owned() }
+    }
+
+    fn string() -> Target {
+        Target::Text { key: "k:{id}".to_owned() }
+    }
+
     #[test]
     fn numbers_of_every_type_become_rows() {
         for (id, value, expected) in [
@@ -84,23 +101,34 @@ mod tests {
             (text("ann"), text("7"), ("ann", Amount::Int(7))),
             (text("7"), Cell::Float(2.0), ("7", Amount::Int(2))),
         ] {
-            let row = Row::for_score(id, value).unwrap();
-            assert_eq!((row.id.to_string().as_str(), row.truth), expected);
+            let id = read_id(&id).unwrap();
+            let truth = read_truth(&id, &value, &zset()).unwrap();
+            assert_eq!((id.to_string().as_str(), truth), expected);
         }
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        let refused = |id, value| Row::for_score(id, value).unwrap_err();
-        let five = || Cell::UInt(5);
-        assert_eq!(refused(Cell::Null, five()), Refusal::NullId);
-        assert_eq!(refused(five(), Cell::Null), Refusal::NullValue { id: "5".into() });
-        assert!(matches!(refused(five(), text("many")), Refusal::NotANumber { .. }));
-        assert!(matches!(refused(five(), text("")), Refusal::NotANumber { .. }));
+        let refused = |value| read_truth(&Id::Number(5), &value, &zset()).unwrap_err();
+        assert_eq!(read_id(&Cell::Null).unwrap_err(), Refusal::NullId);
+        assert_eq!(refused(Cell::Null), Refusal::NullValue { id: "5".into() });
+        assert!(matches!(refused(text("many")), Refusal::NotANumber { .. }));
+        assert!(matches!(refused(text("")), Refusal::NotANumber { .. }));
         let day = Cell::Time("2026-01-01".into());
-        assert!(matches!(refused(five(), day), Refusal::NotANumber { .. }));
+        assert!(matches!(read_id(&day), Err(Refusal::TimeId { .. })));
+        assert!(matches!(refused(day), Refusal::NotANumber { .. }));
         for beyond in [Cell::Int((1 << 53) + 1), Cell::UInt(u64::MAX), Cell::Float(f64::INFINITY)] {
-            assert!(matches!(refused(five(), beyond), Refusal::BeyondScore { .. }));
+            assert!(matches!(refused(beyond), Refusal::BeyondScore { .. }));
+        }
+    }
+
+    #[test]
+    fn a_hash_or_a_string_counts_whole_numbers_of_64_bits() {
+        let read = |value| read_truth(&Id::Number(5), &value, &string());
+        assert_eq!(read(Cell::Int(i64::MAX)), Ok(Amount::Int(i64::MAX)));
+        assert_eq!(read(text("5.00")), Ok(Amount::Int(5)));
+        for beyond in [Cell::UInt(u64::MAX), text("2.5"), Cell::Float(0.5), Cell::Float(1e300)] {
+            assert!(matches!(read(beyond), Err(Refusal::NotWhole { .. })));
         }
     }
 }

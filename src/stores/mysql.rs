@@ -17,8 +17,10 @@ use crate::config::Server;
 use crate::reconcile::{Cell, Id};
 
 mod error;
+mod rows;
 
 pub use error::{MysqlError, MysqlErrorKind};
+pub use rows::Rows;
 
 /// Rows in one message of the channel; large enough that the channel costs nothing.
 const BATCH: usize = 500;
@@ -44,6 +46,8 @@ pub fn check_url(url: &str) -> Result<(), String> {
 pub struct Select {
     /// The query of the job.
     pub query: String,
+    /// The columns to read beside the first, by name; none: the second.
+    pub columns: Vec<Arc<str>>,
     /// Only the rows of these ids, `None` for all.
     pub only: Option<Narrow>,
 }
@@ -85,8 +89,8 @@ pub enum Next {
     /// the order and this message: all tables are open and locked by then, so that this holds for
     /// engines without snapshots (MyISAM, MEMORY) as well.
     Columns(String),
-    /// The first two columns of some rows.
-    Rows(Vec<(Cell, Cell)>),
+    /// Some rows.
+    Rows(Rows),
     /// The end, without an error.
     End,
     /// Nothing within the time given.
@@ -206,14 +210,18 @@ impl Drop for Session {
 /// The server cannot be reached or does not let us in.
 pub fn version(server: &Arc<Server>) -> Result<String, MysqlError> {
     let mut session = Session::open(server, CONNECT_TIMEOUT)?;
-    session.start(Select { query: "SELECT VERSION(), 0".to_owned(), only: None })?;
+    session.start(Select {
+        query: "SELECT VERSION(), 0".to_owned(),
+        columns: Vec::new(),
+        only: None,
+    })?;
     let mut version = String::new();
     loop {
         match session.next(CONNECT_TIMEOUT)? {
             Next::End => return Ok(version),
             Next::Nothing => return Err(MysqlError::new(server, MysqlErrorKind::NoAnswer)),
             Next::Rows(rows) => {
-                if let Some((Cell::Bytes(text), _)) = rows.first() {
+                if let Some((Cell::Bytes(text), _)) = rows.iter().next() {
                     version = String::from_utf8_lossy(text).into_owned();
                 }
             }
@@ -311,28 +319,43 @@ fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result
     // Only prepared, a statement has done nothing yet. MariaDB lets DROP TABLE through in a READ
     // ONLY transaction, so whatever has no columns to return must not be executed at all.
     let statement = conn.prep(text)?;
-    let column = match statement.columns().as_ref() {
-        [first, _second, ..] => first.name_str().into_owned(),
-        [] => return Err(Ended::Failed(MysqlErrorKind::NoResult)),
-        [_] => return Err(Ended::Failed(MysqlErrorKind::OneColumn)),
-    };
+    let names: Vec<String> =
+        statement.columns().iter().map(|column| column.name_str().into_owned()).collect();
+    let places = places(&names, &select.columns).map_err(Ended::Failed)?;
     let mut result = conn.exec_iter(&statement, params)?;
-    send(Next::Columns(column))?;
-    let mut batch = Vec::with_capacity(BATCH);
+    send(Next::Columns(names.into_iter().next().unwrap_or_default()))?;
+    let batch = || Rows::with_capacity(BATCH, places.len());
+    let mut rows = batch();
     for row in result.by_ref() {
-        let mut values = row?.unwrap().into_iter().map(cell);
-        if let (Some(id), Some(value)) = (values.next(), values.next()) {
-            batch.push((id, value));
-        }
-        if batch.len() == BATCH {
-            send(Next::Rows(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))))?;
+        let mut row = row?;
+        let mut take = |place| cell(row.take(place).unwrap_or(Value::NULL));
+        let id = take(0);
+        rows.push(std::iter::once(id).chain(places.iter().map(|place| take(*place))));
+        if rows.len() == BATCH {
+            send(Next::Rows(std::mem::replace(&mut rows, batch())))?;
         }
     }
     drop(result);
     conn.close(statement)?;
     conn.query_drop("ROLLBACK")?;
-    send(Next::Rows(batch))?;
+    send(Next::Rows(rows))?;
     send(Next::End)
+}
+
+/// Where in a row the wanted columns stand. MySQL compares their names without regard to case.
+fn places(names: &[String], wanted: &[Arc<str>]) -> Result<Vec<usize>, MysqlErrorKind> {
+    match names.len() {
+        0 => return Err(MysqlErrorKind::NoResult),
+        1 => return Err(MysqlErrorKind::OneColumn),
+        _ if wanted.is_empty() => return Ok(vec![1]),
+        _ => {}
+    }
+    let place = |wanted: &Arc<str>| {
+        names.iter().position(|name| name.eq_ignore_ascii_case(wanted)).ok_or_else(|| {
+            MysqlErrorKind::NoColumn { name: wanted.to_string(), known: names.join(", ") }
+        })
+    };
+    wanted.iter().map(place).collect()
 }
 
 fn cell(value: Value) -> Cell {

@@ -1,49 +1,28 @@
-//! Redis: the counters of one key. Every command is bounded in size and in time (R9).
+//! Redis: the connection. What is done with counters is in counters.rs. Every command is bounded in size and in time (R9).
 
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Connection, FromRedisValue, RedisResult, Script, cmd};
+use ::redis::{Client, Connection, FromRedisValue, cmd};
 
 use super::{CONNECT_TIMEOUT, one_line};
-use crate::config::Server;
-use crate::reconcile::{Amount, Change, Id};
+use crate::config::{Server, Target};
 
+mod counters;
 mod error;
+mod script;
 
+pub use counters::Page;
 pub use error::{RedisError, RedisErrorKind};
 
 /// How long one command may take before the connection is given up.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sets a member to its new score if it still holds the expected one; both may be '' for absent.
-/// It answers 1 for each member that it wrote, 0 for each that has moved. Safe to repeat: a second
-/// call finds the new score instead of the expected one and changes nothing. That a member holds
-/// the new score already does not make it right: it may have got there by a write that came after
-/// the snapshot, so it has moved like any other.
-const COMPARE_AND_SET: &str = "
-local function is(score, wanted)
-  if wanted == '' then return not score end
-  return score and tonumber(score) == tonumber(wanted)
-end
-local done = {}
-for i = 1, #ARGV, 3 do
-  local member, expected, new = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local score = redis.call('ZSCORE', KEYS[1], member)
-  if not is(score, expected) then
-    done[#done + 1] = 0
-  elseif new == '' then
-    redis.call('ZREM', KEYS[1], member)
-    done[#done + 1] = 1
-  else
-    redis.call('ZADD', KEYS[1], new, member)
-    done[#done + 1] = 1
-  end
-end
-return done
-";
+/// How long after it was sent a write may still come to effect, by Redis's own clock. What has been
+/// given up by then must not surprise the next run.
+pub const WRITE_WINDOW: Duration = Duration::from_secs(2);
 
 /// Whether the library accepts the URL.
 ///
@@ -58,19 +37,10 @@ pub fn check_url(url: &str) -> Result<(), String> {
 pub enum KeyKind {
     /// The key is not there.
     Absent,
-    /// A sorted set.
-    Zset,
+    /// What the target needs.
+    Fits,
     /// Something else, in Redis's word.
     Other(String),
-}
-
-/// A page of a sweep.
-#[derive(Debug)]
-pub struct Page {
-    /// Where the next page begins; 0 after the last.
-    pub cursor: u64,
-    /// Members with their scores; one may come twice.
-    pub members: Vec<(Id, Amount)>,
 }
 
 /// A connection to one server. After any I/O error it is dropped with its owner: what comes next
@@ -78,8 +48,11 @@ pub struct Page {
 pub struct Redis {
     server: Arc<Server>,
     connection: Connection,
-    script: Script,
     deadline: Instant,
+    /// The server has no ZMSCORE (older than 6.2).
+    singly: bool,
+    /// The server's clock in ms at an instant of ours; unknown where TIME is forbidden.
+    clock: Option<(u64, Instant)>,
 }
 
 impl Redis {
@@ -103,7 +76,9 @@ impl Redis {
             Err(_) => return Err(fail(RedisErrorKind::NoAnswer)),
         };
         let server = Arc::clone(server);
-        Ok(Self { server, connection, script: Script::new(COMPARE_AND_SET), deadline })
+        let mut redis = Self { server, connection, deadline, singly: false, clock: None };
+        redis.clock = redis.read_clock()?;
+        Ok(redis)
     }
 
     /// How long a command without work takes: the way there and back.
@@ -150,91 +125,30 @@ impl Redis {
         Ok(version.unwrap_or("of unknown version").to_owned())
     }
 
-    /// What the key holds.
+    /// What the key of a target that all ids share holds.
     ///
     /// # Errors
     /// As every command.
-    pub fn key_kind(&mut self, key: &str) -> Result<KeyKind, RedisError> {
-        let kind: String = self.ask(cmd("TYPE").arg(key))?;
+    pub fn key_kind(&mut self, target: &Target) -> Result<KeyKind, RedisError> {
+        let kind: String = self.ask(cmd("TYPE").arg(target.key()))?;
         Ok(match kind.as_str() {
             "none" => KeyKind::Absent,
-            "zset" => KeyKind::Zset,
+            kind if kind == target.redis_type() => KeyKind::Fits,
             _ => KeyKind::Other(kind),
         })
     }
 
-    /// How many members have a score that is not 0: 0 is as good as absent (R1).
-    ///
-    /// # Errors
-    /// As every command.
-    pub fn held(&mut self, key: &str) -> Result<u64, RedisError> {
-        let all: u64 = self.ask(cmd("ZCARD").arg(key))?;
-        let zeros: u64 = self.ask(cmd("ZCOUNT").arg(key).arg(0).arg(0))?;
-        Ok(all.saturating_sub(zeros))
-    }
-
-    /// The counters of some ids, in their order.
-    ///
-    /// # Errors
-    /// As every command.
-    pub fn read<'i>(
-        &mut self,
-        key: &str,
-        ids: impl Iterator<Item = &'i Id>,
-    ) -> Result<Vec<Option<Amount>>, RedisError> {
-        let mut command = cmd("ZMSCORE");
-        command.arg(key);
-        let mut asked = 0;
-        for id in ids {
-            command.arg(id.to_bytes());
-            asked += 1;
+    /// The server's clock in ms. It is later there by now: what is reckoned from this is on the
+    /// early side.
+    fn read_clock(&mut self) -> Result<Option<(u64, Instant)>, RedisError> {
+        match self.ask::<(u64, u64)>(&cmd("TIME")) {
+            Ok((seconds, micros)) => {
+                let ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+                Ok(Some((ms, crate::clock::monotonic())))
+            }
+            Err(error) if error.kind.is_forbidden() => Ok(None),
+            Err(error) => Err(error),
         }
-        if asked == 0 {
-            return Ok(Vec::new());
-        }
-        let scores: Vec<Option<f64>> = self.ask(&command)?;
-        self.same_count(asked, scores.len())?;
-        Ok(scores.into_iter().map(|score| score.map(Amount::from_f64)).collect())
-    }
-
-    /// One page of all members. Begin with cursor 0; the page that answers 0 is the last.
-    ///
-    /// # Errors
-    /// As every command.
-    pub fn sweep(&mut self, key: &str, cursor: u64, count: usize) -> Result<Page, RedisError> {
-        // By hand: the library's iterator repeats an error for ever.
-        let mut command = cmd("ZSCAN");
-        let command = command.arg(key).arg(cursor).arg("COUNT").arg(count);
-        let (cursor, members): (u64, Vec<(Vec<u8>, f64)>) = self.ask(command)?;
-        let member =
-            |(bytes, score): (Vec<u8>, f64)| (Id::from_bytes(&bytes), Amount::from_f64(score));
-        Ok(Page { cursor, members: members.into_iter().map(member).collect() })
-    }
-
-    /// Writes each change whose counter still holds what it is expected to; says of each, in their
-    /// order, whether it was written. Atomic, and safe to repeat.
-    ///
-    /// # Errors
-    /// As every command. What had been written by then is right.
-    pub fn compare_and_set(
-        &mut self,
-        key: &str,
-        changes: &[Change],
-    ) -> Result<Vec<bool>, RedisError> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.limit_reply_time()?;
-        let mut call = self.script.prepare_invoke();
-        call.key(key);
-        let text = |amount: Option<Amount>| amount.map(|a| a.to_string()).unwrap_or_default();
-        for change in changes {
-            call.arg(change.id.to_bytes()).arg(text(change.from)).arg(text(change.to));
-        }
-        let done: RedisResult<Vec<bool>> = call.invoke(&mut self.connection);
-        let done = done.map_err(|error| RedisError::new(&self.server, &error))?;
-        self.same_count(changes.len(), done.len())?;
-        Ok(done)
     }
 
     fn ask<T: FromRedisValue>(&mut self, command: &::redis::Cmd) -> Result<T, RedisError> {
@@ -251,13 +165,5 @@ impl Redis {
             .set_read_timeout(limit)
             .and_then(|()| self.connection.set_write_timeout(limit))
             .map_err(|error| RedisError::new(&self.server, &error))
-    }
-
-    fn same_count(&self, asked: usize, answered: usize) -> Result<(), RedisError> {
-        if asked == answered {
-            return Ok(());
-        }
-        let reason = format!("{answered} answers to {asked} questions");
-        Err(RedisError::new(&self.server, RedisErrorKind::Lost(reason)))
     }
 }

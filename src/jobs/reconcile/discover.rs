@@ -1,88 +1,135 @@
 //! Finding what looks wrong: the rows of truth against the counters (R1), then the ghosts (R2).
 
+use super::family::{Count, Missing};
 use super::{Context, Progress, Run, Stop};
-use crate::clock;
-use crate::reconcile::{IdSet, Refusal, Row, Suspect, check_result, compare};
-use crate::stores::mysql::{Next, Select};
+use crate::reconcile::{
+    Amount, Id, IdSet, Refusal, Row, Suspect, check_result, compare, read_id, read_truth,
+};
+use crate::stores::mysql::{Next, Rows};
+
+/// While commands wait in line their cost cannot be told apart; every so many are sent alone.
+const MEASURED: u64 = 16;
 
 impl Run<'_> {
-    /// Compares every row; gives the ids that looked wrong once. Only those are kept in memory,
-    /// and a compact set of all ids.
-    pub(super) fn discover(&mut self) -> Result<Vec<Suspect>, Stop> {
-        let mut suspects = Vec::new();
-        let mut matched = 0;
-        let mut waiting = Vec::new();
-        let ids = self.each_row(|run, row| {
-            waiting.push(row);
-            if waiting.len() >= run.pace.chunk() {
-                matched += run.compare(&mut waiting, &mut suspects)?;
-            }
-            Ok(())
-        })?;
-        matched += self.compare(&mut waiting, &mut suspects)?;
-        self.scope.rows = self.findings.counters;
-        check_result(&self.scope)?;
-        self.scope.held = self.redis.held(self.key)?;
-        if self.scope.held > matched {
-            self.sweep(&ids, &mut suspects)?;
-        }
-        Ok(suspects)
-    }
-
-    /// Gives every row of the whole query to `take`, each id once. Fails unless the stream ends
-    /// cleanly, so whoever decides by an id's absence does so after this (R2, R8).
-    pub(super) fn each_row(
-        &mut self,
-        mut take: impl FnMut(&mut Self, Row) -> Result<(), Stop>,
-    ) -> Result<IdSet, Stop> {
+    /// Compares every row; leaves with each family the ids that looked wrong once. Only those are
+    /// kept in memory, and a compact set of all ids. Fails unless the stream ends cleanly, so
+    /// whoever decides by an id's absence does so after this (R2, R8).
+    pub(super) fn discover(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
         let mut ids = IdSet::default();
-        let mut rows = 0;
-        self.mysql.start(Select { query: self.work.query.clone(), only: None })?;
+        let whole: Vec<&Count<'_>> = counts.iter().collect();
+        let whole = self.whole(&whole);
+        self.mysql.start(whole)?;
         loop {
             self.context.check()?;
             match self.mysql.next(Context::SLICE)? {
                 Next::Columns(first) => self.column = first,
-                Next::Rows(cells) => {
-                    for (id, value) in cells {
-                        let row = Row::for_score(id, value)?;
-                        if !ids.insert(&row.id) {
-                            return Err(Refusal::DuplicateId { id: row.id.to_string() }.into());
-                        }
-                        rows += 1;
-                        self.findings.counters = rows;
-                        take(self, row)?;
-                    }
-                }
-                Next::End => return Ok(ids),
+                Next::Rows(rows) => self.take_rows(&rows, &mut ids, counts)?,
+                Next::End => break,
                 Next::Nothing => {}
             }
         }
+        // What waits is sent; then nothing waits, and what was sent is taken.
+        for _ in 0..2 {
+            self.compare_waiting(counts)?;
+        }
+        for count in counts {
+            count.scope.rows = self.findings.counters;
+            if !count.target().is_shared() {
+                count.scope.held = count.present;
+            }
+            check_result(&count.scope)?;
+            self.sweep(count, &ids)?;
+        }
+        Ok(())
     }
 
-    /// Compares the waiting rows with their counters; gives how many Redis had.
-    fn compare(&mut self, rows: &mut Vec<Row>, to: &mut Vec<Suspect>) -> Result<u64, Stop> {
-        let counters = self.read(rows.iter().map(|row| &row.id))?;
-        let found = compare(rows, &counters);
-        rows.clear();
-        to.extend(found.suspects);
-        self.tell(Progress::Comparing { rows: self.findings.counters, of: self.scope.held });
-        Ok(found.matched)
+    fn take_rows(
+        &mut self,
+        rows: &Rows,
+        ids: &mut IdSet,
+        counts: &mut [Count<'_>],
+    ) -> Result<(), Stop> {
+        for (id, values) in rows.iter() {
+            let id = read_id(id)?;
+            if !ids.insert(&id) {
+                return Err(Refusal::DuplicateId { id: id.to_string() }.into());
+            }
+            self.findings.counters += 1;
+            for (count, value) in counts.iter_mut().zip(values) {
+                let truth = read_truth(&id, value, count.target())?;
+                // Nothing is asked of a key that is not there; its values only have to be good.
+                if !matches!(count.missing, Missing::All) {
+                    count.waiting.push(Row { id: id.clone(), truth });
+                }
+            }
+            if counts.iter().any(|count| count.waiting.len() >= self.pace.reads()) {
+                self.compare_waiting(counts)?;
+            }
+        }
+        let of = counts.iter().map(|count| count.scope.held).max().unwrap_or(0);
+        self.tell(Progress::Comparing { rows: self.findings.counters, of });
+        Ok(())
+    }
+
+    /// Compares the rows that wait. Where Redis may be asked without a pause, they are sent before
+    /// the answer to the last ones is read, so that neither side waits for the other.
+    fn compare_waiting(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
+        self.compared += 1;
+        let alone = !self.pace.is_unbounded() || self.compared.is_multiple_of(MEASURED);
+        for count in counts {
+            if alone {
+                self.take_asked(count)?;
+                let rows = std::mem::take(&mut count.waiting);
+                if rows.is_empty() {
+                    continue;
+                }
+                let counters = self.read(count.target(), rows.iter().map(|row| &row.id))?;
+                count.take(compare(&rows, &counters));
+            } else {
+                self.redis.ask_for(count.target(), count.waiting.iter().map(|row| &row.id))?;
+                self.take_asked(count)?;
+                std::mem::swap(&mut count.asked, &mut count.waiting);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_asked(&mut self, count: &mut Count<'_>) -> Result<(), Stop> {
+        let rows = std::mem::take(&mut count.asked);
+        let counters: Vec<Option<Amount>> =
+            self.redis.take(count.target(), rows.iter().map(|row| &row.id))?;
+        count.take(compare(&rows, &counters));
+        Ok(())
     }
 
     /// Looks for ids that Redis has and the result has not.
-    fn sweep(&mut self, known: &IdSet, suspects: &mut Vec<Suspect>) -> Result<(), Stop> {
+    fn sweep(&mut self, count: &mut Count<'_>, known: &IdSet) -> Result<(), Stop> {
+        let target = count.target();
+        if count.ghosts.is_none() || matches!(count.missing, Missing::All) {
+            return Ok(());
+        }
+        if target.is_shared() {
+            count.scope.held = self.redis.held(target)?;
+            if count.scope.held <= count.matched() {
+                return Ok(());
+            }
+        }
         let mut ghosts = IdSet::default();
         let mut cursor = 0;
         loop {
+            let begun = self.pause()?;
             self.context.check()?;
-            let begun = clock::monotonic();
-            let page = self.redis.sweep(self.key, cursor, self.pace.chunk())?;
-            let pause = self.pace.after_command(super::since(begun));
-            self.context.wait(pause)?;
-            for (id, counter) in page.members {
-                // A sweep may show a member twice, and 0 is as good as absent (R1).
-                if !counter.is_zero() && !known.contains(&id) && ghosts.insert(&id) {
-                    suspects.push(Suspect { id, in_redis: true, in_truth: false });
+            let page = self.redis.sweep(target, cursor, self.pace.reads())?;
+            let elapsed = self.reply_after(begun);
+            self.pace.after_command(elapsed);
+            let is_ghost = |ghosts: &mut IdSet, id: &Id, counter: Amount| {
+                // A sweep may show an id twice, and 0 is as good as absent (R1).
+                !counter.is_zero() && !known.contains(id) && ghosts.insert(id)
+            };
+            for (id, counter) in page.counters {
+                if is_ghost(&mut ghosts, &id, counter) {
+                    count.suspects.push(Suspect { id, in_redis: true, in_truth: false });
+                    count.scope.held += u64::from(!target.is_shared());
                 }
             }
             cursor = page.cursor;

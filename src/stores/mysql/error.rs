@@ -41,6 +41,14 @@ pub enum MysqlErrorKind {
     /// The query has one column only.
     #[error("the query returns one column")]
     OneColumn,
+    /// The query has no such column.
+    #[error("the query has no column `{name}`; it has {known}")]
+    NoColumn {
+        /// The name in `targets`.
+        name: String,
+        /// The columns that the query has.
+        known: String,
+    },
     /// A `?` outside of quotes.
     #[error("the query has a `?` outside of quotes")]
     Placeholder,
@@ -70,6 +78,7 @@ impl Kind for MysqlErrorKind {
             Self::BadQuery(_) => "correct query; it must run as it is at a mysql prompt",
             Self::WouldWrite(_) | Self::NoResult => "make query one SELECT",
             Self::OneColumn => "select the id first and its value second",
+            Self::NoColumn { .. } => "correct targets, or name the column with AS",
             Self::Placeholder => "write the value itself",
             Self::Lost(_) => "nothing was deleted; the next run starts over",
             Self::Server { code: 1205 | 1213, .. } => "it is tried again",
@@ -95,6 +104,7 @@ impl Kind for MysqlErrorKind {
             | Self::WouldWrite(_)
             | Self::NoResult
             | Self::OneColumn
+            | Self::NoColumn { .. }
             | Self::Placeholder => false,
         }
     }

@@ -38,6 +38,30 @@ pub enum RedisErrorKind {
     /// The key became something else while the run went on.
     #[error("{0}")]
     WrongType(String),
+    /// The key of an id is something else.
+    #[error("the key {key} is not a {wanted}")]
+    OtherType {
+        /// The key.
+        key: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// What is there is no counter.
+    #[error("{target} holds `{value}` for id {id}, which is no counter")]
+    NotACounter {
+        /// Where.
+        target: String,
+        /// The id.
+        id: String,
+        /// What is there, cut short.
+        value: String,
+    },
+    /// A write came to the server too late, or its clock has stepped.
+    #[error("a write arrived more than 2 s after it was sent, or Redis's clock stepped")]
+    Late,
+    /// It is a node of a cluster, and the key lives on another.
+    #[error("{0}")]
+    Cluster(String),
     /// It takes no writes.
     #[error("{0}")]
     ReadOnly(String),
@@ -60,7 +84,10 @@ impl Kind for RedisErrorKind {
             Self::Thread(_) => "raise TasksMax, or lower workers",
             Self::Unreachable(_) | Self::NoAnswer => "check that it runs and that url is right",
             Self::Denied(_) => "check user, password and ACL",
-            Self::WrongType(_) => "correct target, or remove the key",
+            Self::WrongType(_) | Self::OtherType { .. } => "correct target, or remove the key",
+            Self::NotACounter { .. } => "correct target, or remove it",
+            Self::Late => "it was not applied; the next run goes on from there",
+            Self::Cluster(_) => "recountd does not follow a cluster; point url at the key's node",
             Self::ReadOnly(_) => "point url at the primary",
             Self::Full(_) => "raise maxmemory",
             Self::Lost(_) => "what was written is right; the next run goes on from there",
@@ -69,7 +96,21 @@ impl Kind for RedisErrorKind {
     }
 
     fn is_passing(&self) -> bool {
-        !matches!(self, Self::Denied(_) | Self::WrongType(_))
+        match self {
+            Self::Denied(_)
+            | Self::WrongType(_)
+            | Self::OtherType { .. }
+            | Self::NotACounter { .. }
+            | Self::Cluster(_) => false,
+            Self::Thread(_)
+            | Self::Unreachable(_)
+            | Self::NoAnswer
+            | Self::Late
+            | Self::ReadOnly(_)
+            | Self::Full(_)
+            | Self::Lost(_)
+            | Self::Server(_) => true,
+        }
     }
 }
 
@@ -78,6 +119,18 @@ impl RedisErrorKind {
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Denied(_))
+    }
+
+    /// Whether it is not known what became of the command.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_))
+    }
+
+    /// Whether the server does not know the command.
+    #[must_use]
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(message) if message.contains("unknown command"))
     }
 }
 
@@ -89,6 +142,9 @@ impl From<&::redis::RedisError> for RedisErrorKind {
             | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => Self::Denied(message),
             (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Self::ReadOnly(message),
             (_, Some("WRONGTYPE")) => Self::WrongType(message),
+            (_, Some("MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN")) => {
+                Self::Cluster(message)
+            }
             (_, Some("OOM")) => Self::Full(message),
             (ErrorKind::Io, _) if error.is_connection_refusal() => Self::Unreachable(message),
             (ErrorKind::Server(_) | ErrorKind::Extension, _) => Self::Server(message),
