@@ -216,6 +216,16 @@ fn every_form_of_target_is_read() {
 }
 
 #[test]
+fn several_targets_are_read_in_the_order_of_the_file() {
+    let text = "[jobs.j]\ninterval = '1d'\nquery = 'q'\ntargets = { z = { zset = 'k' }, a = { hash = 'k' } }";
+    let config = accepted(&format!("{VALID}{text}"));
+    let families = &config.jobs["j"].work.families;
+    let shown: Vec<String> =
+        families.iter().map(|f| format!("{} {}", f.name(), f.target)).collect();
+    assert_eq!(shown, ["z zset k", "a hash k"]);
+}
+
+#[test]
 fn placeholders_in_urls_are_filled_and_a_password_may_hold_any_character() {
     let password = "p%40ss%3Aw%2Frd%23%3F%25%24%20%7B%C3%A9%7D";
     for (url, want) in [
@@ -368,8 +378,16 @@ c = { interval = "1m", query = "q", target = «{ field = "f" }» }
 d = { interval = "1m", query = "q", target = «{ zset = "user:{id}" }» }
 #! a zset or a hash without `field` has one key for all ids
 #? a key of its own for each id holds {id}, as in "user:{id}:articles"
+e = { interval = "1m", query = "q", target = «{ string = "{id}:{id}" }» }
+#! the key must hold {id} once: it differs from id to id
+#? a key of its own for each id holds {id}, as in "user:{id}:articles"
 f = { interval = "1m", query = «" "», target = { hash = "h" } }
 #! `query` is empty #? give `query` a value
+g = { interval = "1m", query = "q", target = «{ hash = "h" }», targets = { n = { hash = "h" } } }
+#! `target` and `targets` in one job
+#? write `target` for the second column, or `targets` for several columns by name
+h = { interval = "1m", query = "q", targets = { n = { hash = "h" }, m = «{ hash = "h" }» } }
+#! another target of the job is hash h as well #? give each column counters of its own
 «-h» = { interval = "1m", query = "q", target = { hash = "h" } }
 #! `-h` cannot be the name of a job
 #? use 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or a digit
