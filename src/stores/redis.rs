@@ -1,5 +1,6 @@
 //! Redis: the connection. What is done with counters is in counters.rs. Every command is bounded in size and in time (R9).
 
+use std::mem::Discriminant;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -13,6 +14,7 @@ use crate::config::{Server, Target};
 mod counters;
 mod error;
 mod script;
+mod write;
 
 pub use counters::Page;
 pub use error::{RedisError, RedisErrorKind};
@@ -53,6 +55,8 @@ pub struct Redis {
     singly: bool,
     /// The server's clock in ms at an instant of ours; unknown where TIME is forbidden.
     clock: Option<(u64, Instant)>,
+    /// The scripts that the server knows, by kind of target.
+    loaded: Vec<(Discriminant<Target>, String)>,
 }
 
 impl Redis {
@@ -76,7 +80,8 @@ impl Redis {
             Err(_) => return Err(fail(RedisErrorKind::NoAnswer)),
         };
         let server = Arc::clone(server);
-        let mut redis = Self { server, connection, deadline, singly: false, clock: None };
+        let mut redis =
+            Self { server, connection, deadline, singly: false, clock: None, loaded: Vec::new() };
         redis.clock = redis.read_clock()?;
         Ok(redis)
     }

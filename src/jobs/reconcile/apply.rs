@@ -4,7 +4,7 @@ use super::family::Count;
 use super::{Run, Stop};
 use crate::clock;
 use crate::reconcile::{Amount, Change, Repair, Suspect, check_changes};
-use crate::stores::redis::WRITE_WINDOW;
+use crate::stores::redis::{RedisError, WRITE_WINDOW};
 
 /// Repairs of one run that are logged at level info; the others at level debug.
 const LOGGED: u64 = 10;
@@ -27,14 +27,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes proven changes, or only takes note of them in a dry run; gives those whose counter
-    /// has moved since it was proven.
-    pub(super) fn apply(
-        &mut self,
-        count: &mut Count<'_>,
-        changes: &[Change],
-    ) -> Result<Vec<Suspect>, Stop> {
-        let mut moved = Vec::new();
+    /// Writes proven changes, or only takes note of them in a dry run; those whose counter has
+    /// moved since are suspects again.
+    pub(super) fn apply(&mut self, count: &mut Count<'_>, changes: &[Change]) -> Result<(), Stop> {
         let mut left = changes;
         while !left.is_empty() {
             let (portion, later) = left.split_at(self.pace.writes().min(left.len()));
@@ -43,43 +38,69 @@ impl Run<'_> {
             let done = if self.context.mode.dry_run {
                 vec![true; portion.len()]
             } else {
-                self.write(count, portion)?
+                let begun = self.pause()?;
+                let done = self.redis.compare_and_set(count.target(), portion);
+                let done = self.unless_lost(done)?;
+                let elapsed = self.reply_after(begun);
+                self.pace.after_write(portion.len(), elapsed);
+                done
             };
-            let at = clock::wall();
-            let mut repairs = Vec::new();
-            for (change, done) in portion.iter().zip(done) {
-                if !done {
-                    moved.push(Suspect::from(change.clone()));
-                    continue;
-                }
-                self.note(count, change);
-                let Change { id, from: before, to: after, proof } = change.clone();
-                let target = count.family.name();
-                repairs.push(Repair { target, id, before, after, at, proof });
-            }
-            if !self.context.mode.dry_run {
-                self.context.ledger.wrote(&repairs);
-            }
+            self.take_done(count, portion, &done);
         }
-        Ok(moved)
+        Ok(())
     }
 
-    fn write(&mut self, count: &Count<'_>, portion: &[Change]) -> Result<Vec<bool>, Stop> {
-        let begun = self.pause()?;
-        let done = match self.redis.compare_and_set(count.target(), portion) {
-            Ok(done) => done,
-            Err(error) => {
-                // The write may still be on its way. The next run begins when it has arrived or can
-                // have no effect any more.
-                if error.kind.is_lost() {
-                    self.context.wait(WRITE_WINDOW).ok();
-                }
-                return Err(error.into());
+    /// The same without waiting for the answer, where Redis may be asked without a pause: the
+    /// answer to the portion before is read instead. An empty portion only reads.
+    pub(super) fn apply_ahead(
+        &mut self,
+        count: &mut Count<'_>,
+        portion: Vec<Change>,
+    ) -> Result<(), Stop> {
+        self.context.check()?;
+        if !portion.is_empty() {
+            let sent = self.redis.send(count.target(), &portion);
+            self.unless_lost(sent)?;
+        }
+        let before = std::mem::replace(&mut count.sent, portion);
+        if !before.is_empty() {
+            let done = self.redis.sent(&before);
+            // What the server has forgotten how to write is confirmed and written again later.
+            let done = self.unless_lost(done)?.unwrap_or_else(|| vec![false; before.len()]);
+            self.replied = clock::monotonic();
+            self.take_done(count, &before, &done);
+        }
+        Ok(())
+    }
+
+    /// An error that leaves it open whether a write has arrived is passed on only once it has, or
+    /// can have no effect any more: the next run must not meet it.
+    fn unless_lost<T>(&self, answer: Result<T, RedisError>) -> Result<T, Stop> {
+        if let Err(error) = &answer
+            && error.kind.is_lost()
+        {
+            self.context.wait(WRITE_WINDOW).ok();
+        }
+        Ok(answer?)
+    }
+
+    /// Takes note of what was written, and of what has moved.
+    fn take_done(&mut self, count: &mut Count<'_>, portion: &[Change], done: &[bool]) {
+        let at = clock::wall();
+        let mut repairs = Vec::new();
+        for (change, done) in portion.iter().zip(done) {
+            if !done {
+                count.suspects.push(Suspect::from(change.clone()));
+                continue;
             }
-        };
-        let elapsed = self.reply_after(begun);
-        self.pace.after_write(portion.len(), elapsed);
-        Ok(done)
+            self.note(count, change);
+            let Change { id, from: before, to: after, proof } = change.clone();
+            let target = count.family.name();
+            repairs.push(Repair { target, id, before, after, at, proof });
+        }
+        if !self.context.mode.dry_run {
+            self.context.ledger.wrote(&repairs);
+        }
     }
 
     fn note(&mut self, count: &mut Count<'_>, change: &Change) {

@@ -43,10 +43,7 @@ impl Run<'_> {
                 }
                 match &mut hold {
                     Some(held) => held.extend(changes),
-                    None => {
-                        let moved = self.apply(count, &changes)?;
-                        count.suspects.extend(moved);
-                    }
+                    None => self.apply(count, &changes)?,
                 }
             }
         }

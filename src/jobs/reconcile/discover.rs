@@ -7,9 +7,6 @@ use crate::reconcile::{
 };
 use crate::stores::mysql::{Next, Rows};
 
-/// While commands wait in line their cost cannot be told apart; every so many are sent alone.
-const MEASURED: u64 = 16;
-
 impl Run<'_> {
     /// Compares every row; leaves with each family the ids that looked wrong once. Only those are
     /// kept in memory, and a compact set of all ids. Fails unless the stream ends cleanly, so
@@ -74,22 +71,22 @@ impl Run<'_> {
     /// Compares the rows that wait. Where Redis may be asked without a pause, they are sent before
     /// the answer to the last ones is read, so that neither side waits for the other.
     fn compare_waiting(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
-        self.compared += 1;
-        let alone = !self.pace.is_unbounded() || self.compared.is_multiple_of(MEASURED);
-        for count in counts {
-            if alone {
-                self.take_asked(count)?;
-                let rows = std::mem::take(&mut count.waiting);
-                if rows.is_empty() {
-                    continue;
-                }
-                let counters = self.read(count.target(), rows.iter().map(|row| &row.id))?;
-                count.take(compare(&rows, &counters));
-            } else {
+        if self.sends_ahead() {
+            for count in counts {
                 self.redis.ask_for(count.target(), count.waiting.iter().map(|row| &row.id))?;
                 self.take_asked(count)?;
                 std::mem::swap(&mut count.asked, &mut count.waiting);
             }
+            return Ok(());
+        }
+        // Answers come in the order of the questions, so none may be left when one is asked alone.
+        for count in &mut *counts {
+            self.take_asked(count)?;
+        }
+        for count in counts.iter_mut().filter(|count| !count.waiting.is_empty()) {
+            let rows = std::mem::take(&mut count.waiting);
+            let counters = self.read(count.target(), rows.iter().map(|row| &row.id))?;
+            count.take(compare(&rows, &counters));
         }
         Ok(())
     }

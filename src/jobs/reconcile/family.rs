@@ -2,7 +2,7 @@
 
 use super::{Context, Ghosts, Reconcile, Refusal, Stop};
 use crate::config::{Family, Target};
-use crate::reconcile::{Comparison, IdSet, Row, Scope, Suspect};
+use crate::reconcile::{Change, Comparison, IdSet, Row, Scope, Suspect};
 use crate::stores::redis::{KeyKind, Redis};
 
 /// Most ids without a counter that are confirmed one by one; more of them are filled in by a
@@ -25,6 +25,10 @@ pub struct Count<'a> {
     pub waiting: Vec<Row>,
     /// Rows whose counters Redis was asked for.
     pub asked: Vec<Row>,
+    /// Changes that wait to be written (R6).
+    pub ready: Vec<Change>,
+    /// Changes that were sent and not answered yet.
+    pub sent: Vec<Change>,
     /// Rows that have a counter.
     pub present: u64,
     /// Rows whose counter is not 0.
@@ -75,6 +79,8 @@ impl<'a> Count<'a> {
             absent: 0,
             waiting: Vec::new(),
             asked: Vec::new(),
+            ready: Vec::new(),
+            sent: Vec::new(),
             present: 0,
             nonzero: 0,
             removable: 0,

@@ -30,6 +30,8 @@ impl Run<'_> {
         let whole: Vec<&Count<'_>> = lost.iter().map(|count| &**count).collect();
         let whole = self.whole(&whole);
         let of = self.findings.counters;
+        // Answers come in the order of the questions, whichever family they are for.
+        let ahead = lost.len() == 1;
         let mut filled = 0;
         self.mysql.start(whole)?;
         loop {
@@ -40,19 +42,29 @@ impl Run<'_> {
                 Next::Columns(_) => self.until(clock::monotonic() + self.work.settle)?,
                 Next::Rows(rows) => {
                     for (place, count) in lost.iter_mut().enumerate() {
-                        self.fill_from(&rows, place, count)?;
+                        self.fill_from(&rows, place, count, ahead)?;
                     }
                     filled += rows.len() as u64;
                     self.tell(Progress::Filling { rows: filled, of });
                 }
-                Next::End => return Ok(()),
+                Next::End => break,
                 Next::Nothing => {}
             }
         }
+        for count in &mut lost {
+            let rest = std::mem::take(&mut count.ready);
+            self.write_nil(count, rest, false)?;
+        }
+        Ok(())
     }
 
-    fn fill_from(&mut self, rows: &Rows, place: usize, count: &mut Count<'_>) -> Result<(), Stop> {
-        let mut changes = Vec::new();
+    fn fill_from(
+        &mut self,
+        rows: &Rows,
+        place: usize,
+        count: &mut Count<'_>,
+        ahead: bool,
+    ) -> Result<(), Stop> {
         for (id, values) in rows.iter() {
             let id = read_id(id)?;
             let Some(value) = values.get(place) else { continue };
@@ -63,15 +75,32 @@ impl Run<'_> {
                 Missing::Few => false,
             };
             if wanted && !truth.is_zero() {
-                changes.push(Change { id, from: None, to: Some(truth), proof: Proof::Absent });
+                let to = Some(truth);
+                count.ready.push(Change { id, from: None, to, proof: Proof::Absent });
+            }
+            if count.ready.len() >= self.pace.writes() {
+                let portion = std::mem::take(&mut count.ready);
+                self.write_nil(count, portion, ahead)?;
             }
         }
-        if self.context.mode.dry_run {
-            changes = self.still_nil(count, &changes)?;
-        }
-        let moved = self.apply(count, &changes)?;
-        count.suspects.extend(moved);
         Ok(())
+    }
+
+    fn write_nil(
+        &mut self,
+        count: &mut Count<'_>,
+        portion: Vec<Change>,
+        ahead: bool,
+    ) -> Result<(), Stop> {
+        if self.context.mode.dry_run {
+            let nil = self.still_nil(count, &portion)?;
+            return self.apply(count, &nil);
+        }
+        if ahead && self.sends_ahead() {
+            return self.apply_ahead(count, portion);
+        }
+        self.apply_ahead(count, Vec::new())?;
+        self.apply(count, &portion)
     }
 
     /// What a write would find, without the write.

@@ -1,11 +1,10 @@
-//! Reading, sweeping and writing the counters of a target, whatever its kind.
+//! Reading and sweeping the counters of a target, whatever its kind.
 
-use ::redis::{Cmd, Pipeline, RedisResult, RedisWrite, ToRedisArgs, Value, cmd, pipe};
+use ::redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, Value, cmd, pipe};
 
-use super::script::{self, LATE};
-use super::{Redis, RedisError, RedisErrorKind, WRITE_WINDOW};
+use super::{Redis, RedisError, RedisErrorKind};
 use crate::config::Target;
-use crate::reconcile::{Amount, Change, Id};
+use crate::reconcile::{Amount, Id};
 
 /// A page of a sweep.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct Page {
 type Pair = (Vec<u8>, Vec<u8>);
 
 /// An id as an argument, without a detour over a buffer of its own.
-struct Arg<'a>(&'a Id);
+pub(super) struct Arg<'a>(pub(super) &'a Id);
 
 impl ToRedisArgs for Arg<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
@@ -142,7 +141,7 @@ impl Redis {
         values.into_iter().zip(ids).map(|(value, id)| self.counter(target, id, value)).collect()
     }
 
-    fn receive(&mut self) -> Result<Value, RedisError> {
+    pub(super) fn receive(&mut self) -> Result<Value, RedisError> {
         self.connection.recv_response().map_err(|error| RedisError::new(&self.server, &error))
     }
 
@@ -235,63 +234,7 @@ impl Redis {
         Ok(Page { cursor, counters })
     }
 
-    /// Writes each change whose counter still holds what it is expected to; says of each, in their
-    /// order, whether it was written. Atomic, safe to repeat, and without effect when it comes to
-    /// Redis more than [`WRITE_WINDOW`] after it was sent.
-    ///
-    /// # Errors
-    /// As every command. What had been written by then is right.
-    pub fn compare_and_set(
-        &mut self,
-        target: &Target,
-        changes: &[Change],
-    ) -> Result<Vec<bool>, RedisError> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.limit_reply_time()?;
-        let script = script::compare_and_set(target, self.singly);
-        let mut call = script.prepare_invoke();
-        if target.is_shared() {
-            call.key(target.key());
-        } else {
-            changes.iter().for_each(|change| {
-                call.key(key_of(target, &change.id));
-            });
-        }
-        call.arg(self.latest());
-        let text = |amount: Option<Amount>| amount.map(|a| a.to_string()).unwrap_or_default();
-        for change in changes {
-            match target {
-                Target::HashField { field, .. } => call.arg(field),
-                _ => call.arg(Arg(&change.id)),
-            };
-            call.arg(text(change.from)).arg(text(change.to));
-        }
-        let done: RedisResult<Vec<bool>> = call.invoke(&mut self.connection);
-        let done = match done {
-            Ok(done) => done,
-            Err(error) if error.code() == Some(LATE) => {
-                self.clock = self.read_clock()?;
-                return Err(RedisError::new(&self.server, RedisErrorKind::Late));
-            }
-            Err(error) => return Err(RedisError::new(&self.server, &error)),
-        };
-        self.same_count(changes.len(), done.len())?;
-        Ok(done)
-    }
-
-    /// Until when a write that is sent now may come to effect, in ms of the server's clock; empty
-    /// where that is not known.
-    fn latest(&self) -> String {
-        let Some((server, at)) = self.clock else { return String::new() };
-        let since = crate::clock::monotonic().saturating_duration_since(at) + WRITE_WINDOW;
-        u64::try_from(since.as_millis())
-            .map(|since| server.saturating_add(since).to_string())
-            .unwrap_or_default()
-    }
-
-    fn same_count(&self, asked: usize, answered: usize) -> Result<(), RedisError> {
+    pub(super) fn same_count(&self, asked: usize, answered: usize) -> Result<(), RedisError> {
         if asked == answered {
             return Ok(());
         }
@@ -310,7 +253,7 @@ fn amount(target: &Target, text: &[u8]) -> Option<Amount> {
 }
 
 /// The key of one id.
-fn key_of(target: &Target, id: &Id) -> Vec<u8> {
+pub(super) fn key_of(target: &Target, id: &Id) -> Vec<u8> {
     let (before, after) = target.around_id();
     [before.as_bytes(), &id.to_bytes(), after.as_bytes()].concat()
 }
