@@ -112,6 +112,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
         Progress::Confirming { round, ids, of } => {
             (format!("confirming, round {round} of {ROUNDS} at most,"), ids, of)
         }
+        Progress::Sampling { samples, of } => ("sampling hot ids".to_owned(), samples, of),
         Progress::Filling { rows, of } => ("filling".to_owned(), rows, of),
     };
     bar.set_message(text);

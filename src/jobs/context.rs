@@ -40,6 +40,13 @@ pub enum Progress {
         /// Ids of this round.
         of: u64,
     },
+    /// Samples taken of hot ids (R5).
+    Sampling {
+        /// So far.
+        samples: u64,
+        /// Of so many.
+        of: u64,
+    },
     /// Rows looked through for counters that were lost (R6).
     Filling {
         /// Rows so far.

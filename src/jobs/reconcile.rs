@@ -5,6 +5,8 @@ mod confirm;
 mod discover;
 mod family;
 mod fill;
+mod hot;
+mod readings;
 
 use std::time::{Duration, Instant};
 
@@ -86,8 +88,10 @@ impl Run<'_> {
     /// it stood still at.
     fn reconcile(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
         self.discover(counts)?;
-        let within = |count: &Count<'_>| check_changes(&count.scope, count.at_stake()).is_ok();
-        if counts.iter().all(within) {
+        let within = |count: &Count<'_>| {
+            check_changes(&count.scope, count.touched + count.at_stake()).is_ok()
+        };
+        if counts.iter().all(&within) {
             self.fill(counts)?;
         } else {
             let mut proven = Vec::new();
@@ -103,7 +107,11 @@ impl Run<'_> {
             }
         }
         for count in counts {
-            self.confirm(count, None)?;
+            // What the guard has judged leaves so much room, and no more, for what comes later.
+            if within(count) {
+                self.confirm(count, None)?;
+                self.correct(count)?;
+            }
             self.findings.unproven += count.suspects.len() as u64;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::family::Count;
 use super::{Run, Stop};
 use crate::clock;
-use crate::reconcile::{Amount, Change, Repair, Suspect, check_changes};
+use crate::reconcile::{Amount, Change, Proof, Repair, Suspect, check_changes};
 use crate::stores::redis::{RedisError, WRITE_WINDOW};
 
 /// Repairs of one run that are logged at level info; the others at level debug.
@@ -35,22 +35,30 @@ impl Run<'_> {
             let (portion, later) = left.split_at(self.pace.writes().min(left.len()));
             left = later;
             self.context.check()?;
-            let done = if self.context.mode.dry_run {
-                vec![true; portion.len()]
-            } else {
-                let begun = self.pause()?;
-                let done = self.redis.compare_and_set(count.target(), portion);
-                let done = self.unless_lost(done)?;
-                let elapsed = self.reply_after(begun);
-                self.pace.after_write(portion.len(), elapsed);
-                done
-            };
+            let done = self.write(count, portion)?;
             self.take_done(count, portion, &done);
         }
         Ok(())
     }
 
-    /// The same without waiting for the answer, where Redis may be asked without a pause: the
+    /// Writes a portion, or would in a dry run; says of each change whether it did.
+    pub(super) fn write(
+        &mut self,
+        count: &Count<'_>,
+        portion: &[Change],
+    ) -> Result<Vec<bool>, Stop> {
+        if self.context.mode.dry_run {
+            return Ok(vec![true; portion.len()]);
+        }
+        let begun = self.pause()?;
+        let done = self.redis.compare_and_set(count.target(), portion);
+        let done = self.unless_lost(done)?;
+        let elapsed = self.reply_after(begun);
+        self.pace.after_write(portion.len(), elapsed);
+        Ok(done)
+    }
+
+    /// [`Run::apply`] without waiting for the answer, where Redis may be asked without a pause: the
     /// answer to the portion before is read instead. An empty portion only reads.
     pub(super) fn apply_ahead(
         &mut self,
@@ -85,7 +93,7 @@ impl Run<'_> {
     }
 
     /// Takes note of what was written, and of what has moved.
-    fn take_done(&mut self, count: &mut Count<'_>, portion: &[Change], done: &[bool]) {
+    pub(super) fn take_done(&mut self, count: &mut Count<'_>, portion: &[Change], done: &[bool]) {
         let at = clock::wall();
         let mut repairs = Vec::new();
         for (change, done) in portion.iter().zip(done) {
@@ -105,13 +113,16 @@ impl Run<'_> {
 
     fn note(&mut self, count: &mut Count<'_>, change: &Change) {
         self.findings.add(change);
+        count.touched += u64::from(change.touches_existing());
         count.removable += u64::from(change.removes());
         if self.context.mode.dry_run {
             return;
         }
         self.written += 1;
         let written = self.written;
-        self.findings.repaired += u64::from(!change.removes());
+        // What was only brought nearer to its truth is not repaired yet.
+        let repaired = !change.removes() && change.proof != Proof::Nearest;
+        self.findings.repaired += u64::from(repaired);
         let level = if written <= LOGGED { log::Level::Info } else { log::Level::Debug };
         if log::log_enabled!(level) {
             let text =

@@ -33,6 +33,8 @@ pub struct Count<'a> {
     pub present: u64,
     /// Rows whose counter is not 0.
     pub nonzero: u64,
+    /// Counters that Redis held and that were written or removed, or would have been (R7).
+    pub touched: u64,
     /// Ghosts that are removed, or would be.
     pub removable: u64,
 }
@@ -83,6 +85,7 @@ impl<'a> Count<'a> {
             sent: Vec::new(),
             present: 0,
             nonzero: 0,
+            touched: 0,
             removable: 0,
         })
     }
