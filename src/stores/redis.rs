@@ -5,12 +5,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Connection, FromRedisValue, RedisResult, Script, cmd};
+use ::redis::{Connection, FromRedisValue, RedisResult, Script, cmd};
 
-use super::{CONNECT_TIMEOUT, one_line};
+use super::CONNECT_TIMEOUT;
 use crate::config::Server;
 use crate::reconcile::{Amount, Change, Id};
 
+mod connect;
 mod error;
 
 pub use error::{RedisError, RedisErrorKind};
@@ -45,12 +46,12 @@ end
 return done
 ";
 
-/// Whether the library accepts the URL.
+/// Whether a URL can be used, the files included that it names.
 ///
 /// # Errors
-/// Why it does not; the text holds no password.
+/// Why it cannot; the text holds no password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    Client::open(url).map(|_| ()).map_err(|error| one_line(&error.to_string()))
+    connect::client(url).map(|_| ())
 }
 
 /// What a key holds.
@@ -89,7 +90,8 @@ impl Redis {
     /// The server cannot be reached or does not let us in; after [`CONNECT_TIMEOUT`] at the latest.
     pub fn open(server: &Arc<Server>, deadline: Instant) -> Result<Self, RedisError> {
         let fail = |kind| RedisError::new(server, kind);
-        let client = Client::open(server.url.reveal()).map_err(|e| RedisError::new(server, &e))?;
+        let client =
+            connect::client(server.url.reveal()).map_err(|e| fail(RedisErrorKind::Url(e)))?;
         // Looking a host name up has no time limit of its own; a thread can be left behind.
         let (answer, connected) = mpsc::sync_channel(1);
         thread::Builder::new()
