@@ -117,7 +117,7 @@ fn no_crontab_line_is_too_strange() {
         "\u{1}\u{2}*/15 * * * *",
         "xy30 2 29 2 *",
         "Zz0 0 1,15 * MON-FRI",
-        "\0\01-59/2 0-23/3 */2 JAN-DEC 0-7",
+        "\0\x001-59/2 0-23/3 */2 JAN-DEC 0-7",
         "qq*/10 30 2 * * SUN",
         "ee@hourly",
         "ff@annually",
