@@ -259,7 +259,7 @@ c.url = «"redis://${REDIS_HOST"»
 #! `${` in `url` has no closing `}` #? write ${NAME} or ${credential:NAME}
 d.url = «"redis://:${PASSWORD}@h:1/0"»
 #! `url` cannot be used: redis has no port 1
-#? write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0
+#? write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0; with TLS mysql://…?ssl-ca=/path/ca.pem and rediss://…?ssl-ca=/path/ca.pem
 e = «{}»
 #! [redis.e] has no `url` #? add url = "scheme://user:password@host:port/database"
 "#;

@@ -116,6 +116,7 @@ fn each_library_has_one_home() {
     only(&["schedule/"], "cron", |code| names(code, "cron"));
     only(&["stores/mysql", "stores/mod.rs"], "mysql", |code| names_crate(code, "mysql"));
     only(&["stores/redis", "stores/mod.rs"], "redis", |code| names_crate(code, "redis"));
+    only(&["stores/tls/"], "rustls", |code| names(code, "rustls"));
     only(&["state/"], "rusqlite", |code| names(code, "rusqlite"));
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
     only(&["notify.rs"], "sd_notify", |code| names(code, "sd_notify"));

@@ -223,7 +223,7 @@ impl Problem {
                 format!("add {kind} = \"NAME\", one of {}", known.join(", "))
             }
             Self::Url(_) => {
-                "write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0"
+                "write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0; with TLS mysql://…?ssl-ca=/path/ca.pem and rediss://…?ssl-ca=/path/ca.pem"
                     .to_owned()
             }
             Self::Placeholder { placeholder, .. } if placeholder.starts_with("credential:") => {

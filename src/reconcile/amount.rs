@@ -38,7 +38,10 @@ impl Amount {
     /// From text, as MySQL writes a DECIMAL; `None` where it is no finite number.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        if let Ok(whole) = text.parse::<i64>() {
+        // A DECIMAL may be whole and longer than what a floating-point number holds.
+        let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|b| b == b'0'));
+        let whole = whole.map_or(text, |(whole, _)| whole);
+        if let Ok(whole) = whole.parse::<i64>() {
             return Some(Self::Int(whole));
         }
         // Rust also reads "nan" and "inf"; a column that says so is text, not a number.
@@ -162,6 +165,7 @@ mod tests {
             ("-0.0", Some(Amount::Int(0))),
             ("2.5", Some(Amount::Real(2.5))),
             ("9007199254740993", Some(Amount::Int(9_007_199_254_740_993))),
+            ("9007199254740993.00", Some(Amount::Int(9_007_199_254_740_993))),
             ("1e3", Some(Amount::Int(1000))),
             ("abc", None),
             ("nan", None),

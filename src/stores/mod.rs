@@ -1,8 +1,9 @@
-//! The two stores. Only these files name the crates `mysql` and `redis`.
+//! The two stores. Only these files name the crates `mysql`, `redis` and `rustls`.
 
 pub mod error;
 pub mod mysql;
 pub mod redis;
+pub mod tls;
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use crate::config::ServerKind;
 /// How long a server may take to accept a connection and greet us.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether the library that will connect accepts a URL.
+/// Whether a URL can be used, the files included that it names.
 ///
 /// # Errors
-/// Why it does not, without the URL itself: it holds a password.
+/// Why it cannot, without the URL itself: it holds a password.
 pub fn check_url(kind: ServerKind, url: &str) -> Result<(), String> {
     match kind {
         ServerKind::Mysql => mysql::check_url(url),

@@ -3,22 +3,24 @@
 //! A connection lives in a thread of its own. The run's thread takes the rows from a bounded
 //! channel, so that it can look at its deadline, and go on watching counters, while MySQL works.
 
-use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
 use ::mysql::prelude::Queryable;
-use ::mysql::{Conn, Opts, OptsBuilder, Params, Value};
+use ::mysql::{Conn, Params, Value};
 
-use super::{CONNECT_TIMEOUT, one_line};
+use self::connect::connect;
+use super::CONNECT_TIMEOUT;
 use crate::config::Server;
 use crate::reconcile::{Cell, Id};
 
+mod connect;
 mod error;
 mod rows;
 
+pub use connect::check_url;
 pub use error::{MysqlError, MysqlErrorKind};
 pub use rows::Rows;
 
@@ -28,18 +30,6 @@ const BATCH: usize = 500;
 const BATCHES: usize = 8;
 /// How long killing a query may take; a cancelled run's thread is free within 2 s (S10).
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Whether the library accepts the URL.
-///
-/// # Errors
-/// Why it does not; the text holds no password.
-pub fn check_url(url: &str) -> Result<(), String> {
-    let opts = Opts::from_url(url).map_err(|error| one_line(&error.to_string()))?;
-    if opts.get_db_name().is_none() {
-        return Err("it names no database".to_owned());
-    }
-    Ok(())
-}
 
 /// What to read: the job's query, whole or for a few ids only.
 #[derive(Debug, Clone)]
@@ -228,49 +218,6 @@ pub fn version(server: &Arc<Server>) -> Result<String, MysqlError> {
             Next::Columns(_) => {}
         }
     }
-}
-
-/// Connects to the first address of the server that lets us in. `silence` is how long it may be
-/// silent later, during a query.
-fn connect(server: &Server, silence: Duration) -> Result<Conn, MysqlErrorKind> {
-    let opts = Opts::from_url(server.url.reveal())
-        .map_err(|error| MysqlErrorKind::Url(one_line(&error.to_string())))?;
-    let host = opts.get_ip_or_hostname().into_owned();
-    let port = opts.get_tcp_port();
-    let with_tls = opts.get_ssl_opts().is_some();
-    let builder = OptsBuilder::from_opts(opts)
-        .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-        // The default would leave the address in the URL for a socket that the server names.
-        .prefer_socket(false)
-        // A narrowed query differs each time; keeping it prepared would only fill the server.
-        .stmt_cache_size(Some(0));
-    // The library tries the first address only, and `localhost` is ::1 first. A certificate is
-    // made out to the name, though, so that with TLS the name has to stay.
-    let mut hosts = Vec::new();
-    if !with_tls && let Ok(addresses) = (host.as_str(), port).to_socket_addrs() {
-        hosts.extend(addresses.map(|address| address.ip().to_string()));
-    }
-    if hosts.is_empty() {
-        hosts.push(host);
-    }
-    let mut failure = MysqlErrorKind::NoAnswer;
-    for host in hosts {
-        let builder = builder.clone().ip_or_hostname(Some(host));
-        // First with a short patience: a server that accepts and stays silent would else hold
-        // this thread for as long as a query may be silent.
-        let greeting = builder.clone().read_timeout(Some(CONNECT_TIMEOUT));
-        let session = builder.read_timeout(Some(silence)).write_timeout(Some(silence)).init(vec![
-            // The stream pauses while Redis compares, and the connection idles while counters are
-            // watched; the server's own limits may be shorter than that.
-            "SET SESSION net_write_timeout = 28800, wait_timeout = 28800".to_owned(),
-            "SET SESSION TRANSACTION READ ONLY".to_owned(),
-        ]);
-        match Conn::new(greeting).and_then(|_| Conn::new(session)) {
-            Ok(conn) => return Ok(conn),
-            Err(error) => failure = MysqlErrorKind::from(error),
-        }
-    }
-    Err(failure)
 }
 
 /// The life of a connection: connect, then one query after the other, until an error or until

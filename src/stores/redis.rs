@@ -6,11 +6,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Connection, FromRedisValue, cmd};
+use ::redis::{Connection, FromRedisValue, cmd};
 
-use super::{CONNECT_TIMEOUT, one_line};
+use super::CONNECT_TIMEOUT;
 use crate::config::{Server, Target};
 
+mod connect;
 mod counters;
 mod error;
 mod script;
@@ -26,12 +27,12 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// given up by then must not surprise the next run.
 pub const WRITE_WINDOW: Duration = Duration::from_secs(2);
 
-/// Whether the library accepts the URL.
+/// Whether a URL can be used, the files included that it names.
 ///
 /// # Errors
-/// Why it does not; the text holds no password.
+/// Why it cannot; the text holds no password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    Client::open(url).map(|_| ()).map_err(|error| one_line(&error.to_string()))
+    connect::client(url).map(|_| ())
 }
 
 /// What a key holds.
@@ -66,7 +67,8 @@ impl Redis {
     /// The server cannot be reached or does not let us in; after [`CONNECT_TIMEOUT`] at the latest.
     pub fn open(server: &Arc<Server>, deadline: Instant) -> Result<Self, RedisError> {
         let fail = |kind| RedisError::new(server, kind);
-        let client = Client::open(server.url.reveal()).map_err(|e| RedisError::new(server, &e))?;
+        let client =
+            connect::client(server.url.reveal()).map_err(|e| fail(RedisErrorKind::Url(e)))?;
         // Looking a host name up has no time limit of its own; a thread can be left behind.
         let (answer, connected) = mpsc::sync_channel(1);
         thread::Builder::new()

@@ -153,7 +153,7 @@ pub fn on_a_free_port<T>(start: impl Fn(u16) -> Result<T, PortTaken>) -> T {
 
 /// A loopback port that nobody listens on, below the range (32768 and up) from which Linux takes the local ports of
 /// outgoing connections: those could take the port of a server that is down between kill and restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(12_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

@@ -25,10 +25,12 @@ prepare() {
 }
 
 serve() {
+    port=$1
+    shift
     exec mariadbd --no-defaults $as_root $no_sync --datadir="$folder/data" --socket="$folder/socket" \
-        --pid-file="$folder/pid" --tmpdir="$folder" --bind-address=127.0.0.1 --port="$1" --skip-name-resolve \
+        --pid-file="$folder/pid" --tmpdir="$folder" --bind-address=127.0.0.1 --port="$port" --skip-name-resolve \
         --max-connections=200 --skip-log-bin --performance-schema=0 --innodb-buffer-pool-size=64M \
-        --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=2 --innodb-use-native-aio=0
+        --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=2 --innodb-use-native-aio=0 "$@"
 }
 "#;
 
@@ -41,7 +43,12 @@ pub struct Mariadb {
 impl Mariadb {
     /// Starts a server that ends with the returned value; about a second.
     pub fn start() -> Self {
-        on_a_free_port(Self::start_on)
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with further arguments, such as `["--ssl-cert=/path/to/cert.pem"]`.
+    pub fn start_with(arguments: &[String]) -> Self {
+        on_a_free_port(|port| Self::start_on(port, arguments))
     }
 
     /// The one server that tests of a process share, each in a database of its own. It is started on first use and
@@ -51,8 +58,9 @@ impl Mariadb {
         SHARED.get_or_init(Self::start)
     }
 
-    fn start_on(port: u16) -> Result<Self, PortTaken> {
-        let guardian = Guardian::new(DEFINITIONS, &[port.to_string()]);
+    fn start_on(port: u16, arguments: &[String]) -> Result<Self, PortTaken> {
+        let all = [&[port.to_string()], arguments].concat();
+        let guardian = Guardian::new(DEFINITIONS, &all);
         guardian.order("prepare");
         guardian.order("start");
         let server = Self { guardian, port };

@@ -14,6 +14,7 @@ pub mod guardian;
 pub mod mariadb;
 pub mod recountd;
 pub mod redis_server;
+pub mod tls;
 pub mod toutiao;
 pub mod world;
 pub mod writer;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Connection;
 
-use super::guardian::{Answer, Guardian, PortTaken, on_a_free_port};
+use super::guardian::{Answer, Guardian, PortTaken, free_port, on_a_free_port};
 
 /// Nothing is written to disk unless the caller's arguments, which come last and so win, ask for it.
 const DEFINITIONS: &str = r#"
@@ -36,6 +36,17 @@ impl Redis {
     /// Starts a server with further arguments, such as `["--requirepass", "secret"]` or `["--appendonly", "yes"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
         on_a_free_port(|port| Self::start_on(port, arguments))
+    }
+
+    /// Starts a server that speaks TLS on a second port, which is returned as well; what the tests themselves ask
+    /// goes over the first.
+    pub fn start_with_tls(arguments: &[&str]) -> (Self, u16) {
+        on_a_free_port(|port| {
+            let second = free_port();
+            let tls_port = second.to_string();
+            let all = [arguments, &["--tls-port", &tls_port]].concat();
+            Self::start_on(port, &all).map(|server| (server, second))
+        })
     }
 
     fn start_on(port: u16, arguments: &[&str]) -> Result<Self, PortTaken> {

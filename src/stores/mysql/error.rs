@@ -1,9 +1,13 @@
 //! What can go wrong with MySQL, and the way out of it.
 
+use std::error::Error as _;
+use std::io;
+
 use thiserror::Error;
 
 use crate::stores::error::{Kind, StoreError};
 use crate::stores::one_line;
+use crate::stores::tls::TlsError;
 
 /// An error of one MySQL server.
 pub type MysqlError = StoreError<MysqlErrorKind>;
@@ -11,9 +15,15 @@ pub type MysqlError = StoreError<MysqlErrorKind>;
 /// What went wrong with MySQL.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum MysqlErrorKind {
-    /// The URL is not understood.
+    /// The URL is not understood, or names a file that cannot be used.
     #[error("the url cannot be used: {0}")]
     Url(String),
+    /// No TLS that both sides agree on.
+    #[error("{0}")]
+    Tls(TlsError),
+    /// The account is of a kind that the library cannot log in to.
+    #[error("the account cannot be logged in to: {0}")]
+    Plugin(String),
     /// No thread could be started for the connection.
     #[error("no thread for the connection: {0}")]
     Thread(String),
@@ -71,9 +81,15 @@ impl Kind for MysqlErrorKind {
     fn help(&self) -> &'static str {
         match self {
             Self::Url(_) => "correct url",
+            Self::Tls(error) => error.help(),
+            Self::Plugin(_) => {
+                "use mysql_native_password, caching_sha2_password or ed25519 for this user"
+            }
             Self::Thread(_) => "raise TasksMax, or lower workers",
             Self::Unreachable(_) | Self::NoAnswer => "check that it runs and that url is right",
-            Self::Denied(_) => "check user, password and GRANT SELECT",
+            Self::Denied(_) => {
+                "check user, password, GRANT SELECT, and whether TLS (ssl-… in url) is demanded"
+            }
             Self::NoDatabase(_) => "correct the database in url, or grant access to it",
             Self::BadQuery(_) => "correct query; it must run as it is at a mysql prompt",
             Self::WouldWrite(_) | Self::NoResult => "make query one SELECT",
@@ -83,8 +99,10 @@ impl Kind for MysqlErrorKind {
             Self::Lost(_) => "nothing was deleted; the next run starts over",
             Self::Server { code: 1205 | 1213, .. } => "it is tried again",
             Self::Server { code: 1040 | 1203, .. } => "raise max_connections, or lower workers",
+            Self::Server { code: 1226, .. } => "raise this limit of the user, or lower workers",
             Self::Server { code: 1317 | 1969 | 3024, .. } => {
-                "it was stopped; speed the query up or give it more time"
+                "it was stopped; speed the query up, or raise timeout (and max_statement_time or \
+                 max_execution_time at the server, if shorter)"
             }
             Self::Server { .. } => "see the server's documentation for this number",
         }
@@ -98,6 +116,8 @@ impl Kind for MysqlErrorKind {
             | Self::Lost(_)
             | Self::Server { .. } => true,
             Self::Url(_)
+            | Self::Tls(_)
+            | Self::Plugin(_)
             | Self::Denied(_)
             | Self::NoDatabase(_)
             | Self::BadQuery(_)
@@ -117,7 +137,12 @@ impl From<::mysql::Error> for MysqlErrorKind {
             Error::MySqlError(error) => {
                 let message = one_line(&error.message);
                 match error.code {
-                    1045 | 1130 | 1142 | 1143 | 1251 | 1370 | 1698 | 1820 => Self::Denied(message),
+                    1045 | 1130 | 1142 | 1143 | 1370 | 1698 | 1820 => Self::Denied(message),
+                    1251 | 1524 | 2059 => Self::Plugin(message),
+                    3159 => Self::Tls(TlsError::Demanded(message)),
+                    // A proxy says by the first two that its server is gone; the others are a
+                    // server that goes down, or somebody who ends connections.
+                    2006 | 2013 | 1053 | 1077 | 1079 | 1927 | 4031 => Self::Lost(message),
                     1044 | 1049 => Self::NoDatabase(message),
                     1054 | 1055 | 1064 | 1140 | 1146 | 1222 | 1305 | 1630 => {
                         Self::BadQuery(message)
@@ -133,16 +158,37 @@ impl From<::mysql::Error> for MysqlErrorKind {
             Error::DriverError(
                 DriverError::ConnectTimeout | DriverError::CouldNotConnect(None),
             ) => Self::Unreachable("no address answers".to_owned()),
-            Error::IoError(error) if is_refusal(error.kind()) => {
-                Self::Unreachable(one_line(&error.to_string()))
-            }
+            Error::DriverError(DriverError::TlsNotSupported) => Self::Tls(TlsError::NotOffered),
+            Error::DriverError(
+                error @ (DriverError::UnknownAuthPlugin(_)
+                | DriverError::OldMysqlPasswordDisabled
+                | DriverError::CleartextPluginDisabled),
+            ) => Self::Plugin(one_line(&error.to_string())),
+            Error::IoError(error) => Self::of_io(&error),
+            // The library's packets wrap what the connection failed with.
+            Error::CodecError(error) => match error.source().and_then(|e| e.downcast_ref()) {
+                Some(error) => Self::of_io(error),
+                None => Self::Lost(one_line(&error.to_string())),
+            },
+            Error::TlsError(error) => Self::Tls(TlsError::Failed(one_line(&error.to_string()))),
             other => Self::Lost(one_line(&other.to_string())),
         }
     }
 }
 
-fn is_refusal(kind: std::io::ErrorKind) -> bool {
-    use std::io::ErrorKind as Kind;
+impl MysqlErrorKind {
+    fn of_io(error: &io::Error) -> Self {
+        let text = || one_line(&error.to_string());
+        match TlsError::of(error) {
+            Some(error) => Self::Tls(error),
+            None if is_refusal(error.kind()) => Self::Unreachable(text()),
+            None => Self::Lost(text()),
+        }
+    }
+}
+
+fn is_refusal(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
     matches!(
         kind,
         Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound

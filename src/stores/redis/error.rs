@@ -1,10 +1,15 @@
 //! What can go wrong with Redis, and the way out of it.
 
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
 use ::redis::{ErrorKind, ServerErrorKind};
 use thiserror::Error;
 
 use crate::stores::error::{Kind, StoreError};
 use crate::stores::one_line;
+use crate::stores::tls::TlsError;
 
 /// An error of one Redis server.
 pub type RedisError = StoreError<RedisErrorKind>;
@@ -23,6 +28,12 @@ impl RedisError {
 /// What went wrong with Redis.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RedisErrorKind {
+    /// The URL is not understood, or names a file that cannot be used.
+    #[error("the url cannot be used: {0}")]
+    Url(String),
+    /// No TLS that both sides agree on.
+    #[error("{0}")]
+    Tls(TlsError),
     /// No thread could be started for connecting.
     #[error("no thread for connecting: {0}")]
     Thread(String),
@@ -81,8 +92,12 @@ impl Kind for RedisErrorKind {
 
     fn help(&self) -> &'static str {
         match self {
+            Self::Url(_) => "correct url",
+            Self::Tls(error) => error.help(),
             Self::Thread(_) => "raise TasksMax, or lower workers",
-            Self::Unreachable(_) | Self::NoAnswer => "check that it runs and that url is right",
+            Self::Unreachable(_) | Self::NoAnswer => {
+                "check that it runs, that url is right, and that it is rediss:// just where there is TLS"
+            }
             Self::Denied(_) => "check user, password and ACL",
             Self::WrongType(_) | Self::OtherType { .. } => "correct target, or remove the key",
             Self::NotACounter { .. } => "correct target, or remove it",
@@ -97,7 +112,9 @@ impl Kind for RedisErrorKind {
 
     fn is_passing(&self) -> bool {
         match self {
-            Self::Denied(_)
+            Self::Url(_)
+            | Self::Tls(_)
+            | Self::Denied(_)
             | Self::WrongType(_)
             | Self::OtherType { .. }
             | Self::NotACounter { .. }
@@ -136,6 +153,9 @@ impl RedisErrorKind {
 
 impl From<&::redis::RedisError> for RedisErrorKind {
     fn from(error: &::redis::RedisError) -> Self {
+        if let Some(error) = io_error(error).and_then(TlsError::of) {
+            return Self::Tls(error);
+        }
         let message = one_line(&error.to_string());
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
@@ -151,4 +171,10 @@ impl From<&::redis::RedisError> for RedisErrorKind {
             _ => Self::Lost(message),
         }
     }
+}
+
+/// The input or output error that an error wraps, if it does; the library has no name for it.
+fn io_error(error: &::redis::RedisError) -> Option<&io::Error> {
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    error.source()?.downcast_ref::<Shared>()?.downcast_ref()
 }
