@@ -231,8 +231,9 @@ fn an_error_late_in_the_stream_deletes_nothing() {
     // The error comes with the last row, long after the first ones have been compared.
     query(
         &world,
-        "SELECT user_id, IF(user_id < 3000, 1, (SELECT 1 UNION SELECT 2)) FROM \
-         (SELECT DISTINCT user_id FROM news_article_basic ORDER BY user_id) t",
+        "SELECT user_id, IF(user_id < last, 1, (SELECT 1 UNION SELECT 2)) FROM \
+         (SELECT DISTINCT user_id FROM news_article_basic ORDER BY user_id) t, \
+         (SELECT MAX(user_id) AS last FROM news_article_basic) m",
     );
     check(&world, 1, "failed", &["MySQL main", "1242"]);
 }

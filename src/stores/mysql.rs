@@ -274,10 +274,10 @@ fn answer(conn: &mut Conn, select: &Select, out: &SyncSender<Message>) -> Result
     let batch = || Rows::with_capacity(BATCH, places.len());
     let mut rows = batch();
     for row in result.by_ref() {
-        let mut row = row?;
-        let mut take = |place| cell(row.take(place).unwrap_or(Value::NULL));
-        let id = take(0);
-        rows.push(std::iter::once(id).chain(places.iter().map(|place| take(*place))));
+        let row = row?;
+        // Two targets may be fed by one column, so nothing is taken out of the row.
+        let place = |place: &usize| row.as_ref(*place).map_or(Cell::Null, cell);
+        rows.push(std::iter::once(&0).chain(&places).map(place));
         if rows.len() == BATCH {
             send(Next::Rows(std::mem::replace(&mut rows, batch())))?;
         }
@@ -305,14 +305,14 @@ fn places(names: &[String], wanted: &[Arc<str>]) -> Result<Vec<usize>, MysqlErro
     wanted.iter().map(place).collect()
 }
 
-fn cell(value: Value) -> Cell {
+fn cell(value: &Value) -> Cell {
     match value {
         Value::NULL => Cell::Null,
-        Value::Int(number) => Cell::Int(number),
-        Value::UInt(number) => Cell::UInt(number),
-        Value::Float(number) => Cell::Float(f64::from(number)),
-        Value::Double(number) => Cell::Float(number),
-        Value::Bytes(bytes) => Cell::Bytes(bytes),
+        Value::Int(number) => Cell::Int(*number),
+        Value::UInt(number) => Cell::UInt(*number),
+        Value::Float(number) => Cell::Float(f64::from(*number)),
+        Value::Double(number) => Cell::Float(*number),
+        Value::Bytes(bytes) => Cell::Bytes(bytes.clone()),
         other @ (Value::Date(..) | Value::Time(..)) => {
             Cell::Time(other.as_sql(true).trim_matches('\'').to_owned())
         }
