@@ -39,7 +39,8 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
         return Err(Refusal::WrongType { key: key.clone(), found }.into());
     }
     let held = redis.held(key)?;
-    let scope = Scope { guard: work.guard, force: context.mode.force, held, rows: 0 };
+    let (force, last_good) = (context.mode.force, context.ledger.last_good());
+    let scope = Scope { guard: work.guard, force, held, rows: 0, last_good };
     let column = String::new();
     let (narrow, written) = (true, 0);
     let mut run = Run {
