@@ -90,6 +90,19 @@ fn what_was_added_to_a_counter_in_motion_is_taken_off_what_it_holds_now_and_only
 }
 
 #[test]
+fn a_run_whose_evidence_was_lost_is_not_called_undone() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute_batch("DELETE FROM repairs; DELETE FROM evidence").unwrap();
+    let undone = world.call(&["undo", "o1", "--json"], 3).json();
+    let numbers = ["undone", "moved", "no_evidence"].map(|field| undone[field].as_u64().unwrap());
+    assert_eq!(numbers, [0, 0, 5]);
+    assert_eq!(world.wrong(), []);
+}
+
+#[test]
 fn a_counter_that_a_run_wrote_twice_comes_all_the_way_back() {
     let world = World::new(100, 1_000, ANY);
     world.shift(-3.0);

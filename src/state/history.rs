@@ -186,12 +186,12 @@ impl History {
         run: RunNumber,
         now: DateTime<Utc>,
     ) -> Result<Option<Evidence>, StateError> {
-        let Some((job, is_running)) = self.ask(|connection| {
-            let text = "SELECT job, outcome = 'running' AND (until IS NULL OR until >= ?2) \
-                 FROM runs WHERE id = ?1";
+        let Some((job, is_running, report)) = self.ask(|connection| {
+            let text = "SELECT job, outcome = 'running' AND (until IS NULL OR until >= ?2), \
+                 report FROM runs WHERE id = ?1";
             connection
                 .query_row(text, params![run, now.timestamp_millis()], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
                 })
                 .optional()
         })?
@@ -215,8 +215,9 @@ impl History {
             rows.map(|row| row.map(|(_, repair)| repair)).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         self.each_line(run, |line| repairs.extend(from_line(line)))?;
-        // The count of a run that was killed may lack the last ones.
-        let written = written.max(repairs.len() as u64);
+        // The count of a run that was killed may lack the last ones; where the disk has failed, the
+        // report may be all that there is.
+        let written = written.max(repairs.len() as u64).max(repaired(report.as_deref()));
         Ok(Some(Evidence { job, is_running, places, written, repairs }))
     }
 
@@ -281,4 +282,10 @@ impl History {
     ) -> Result<T, StateError> {
         question(&self.connection).map_err(|error| explain(&self.path, &error))
     }
+}
+
+/// How many counters a report says were repaired.
+fn repaired(report: Option<&str>) -> u64 {
+    let report: Option<serde_json::Value> = report.and_then(|json| serde_json::from_str(json).ok());
+    report.and_then(|report| report.get("repaired")?.as_u64()).unwrap_or(0)
 }
