@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use thiserror::Error;
 use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
 use crate::clock;
 use crate::config::{Config, duration};
-use crate::jobs::{self, Cancel, Context, Forgetful, Mode};
+use crate::jobs::{self, Cancel, Context, Mode};
 use crate::journal;
 use crate::load::{self, LoadError};
 use crate::notify::{self, Notice};
 use crate::pool::{self, Pool};
 use crate::signals::{self, Signal};
-use crate::state::{State, StateError};
+use crate::state::{Recorder, State, StateError};
 
 /// The longest sleep: a stepped clock is noticed after this at the latest (S12).
 const SLICE: Duration = Duration::from_secs(60);
@@ -78,7 +78,10 @@ enum Stopping {
 /// # Errors
 /// It could not start. Once it has started, nothing but a signal ends it.
 pub fn run(path: PathBuf) -> Result<(), DaemonError> {
-    run_with(path, &(Arc::new(work) as Arc<pool::Work>))
+    start(path, |state| {
+        let state = state.to_owned();
+        Arc::new(move |order: &Order, cancel: &Cancel| work(order, cancel, &state))
+    })
 }
 
 /// The same with another work for the workers; benchmarks use it to measure the schedule alone.
@@ -86,6 +89,11 @@ pub fn run(path: PathBuf) -> Result<(), DaemonError> {
 /// # Errors
 /// It could not start.
 pub fn run_with(path: PathBuf, work: &Arc<pool::Work>) -> Result<(), DaemonError> {
+    start(path, |_| Arc::clone(work))
+}
+
+/// Starts with the work that `work` makes for the state file.
+fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(), DaemonError> {
     let (sender, inbox) = unbounded();
     // Before anything else: a signal that comes early must not kill us half-way.
     let signals = sender.clone();
@@ -94,8 +102,9 @@ pub fn run_with(path: PathBuf, work: &Arc<pool::Work>) -> Result<(), DaemonError
     })?;
     let config = load::load(&path)?;
     let now = clock::wall();
-    let (state, memory) = State::open(&load::state_file(&path, &config), config.daemon.keep, now)?;
-    let pool = start_pool(config.daemon.workers, work, sender)?;
+    let file = load::state_file(&path, &config);
+    let (state, memory) = State::open(&file, config.daemon.keep, now)?;
+    let pool = start_pool(config.daemon.workers, &work(&file), sender)?;
     let places = pool::places(config.daemon.workers);
     let jobs = config.jobs.values().cloned().collect();
     let agenda = Agenda::new(jobs, &memory, places, now, fastrand::u64(..));
@@ -117,16 +126,17 @@ fn start_pool(workers: u32, work: &Arc<pool::Work>, answers: Sender<Message>) ->
     Pool::start(workers, work, &answer)
 }
 
-/// What a worker does: one attempt of a job.
-fn work(order: &Order, cancel: &Cancel) -> Ended {
+/// What a worker does: one attempt of a job, with its evidence in the state.
+fn work(order: &Order, cancel: &Cancel, state: &Path) -> Ended {
     let timeout = order.job.limits.timeout;
+    let recorder = Recorder::new(state, order.run.into(), &order.job);
     let context = Context {
         mode: Mode::default(),
         cancel,
         deadline: clock::monotonic() + timeout,
         timeout,
         progress: &|_| {},
-        ledger: &Forgetful,
+        ledger: &recorder,
     };
     let jobs::Attempt { report, retry } = jobs::attempt(&order.job, &context, clock::wall());
     let (outcome, reason) = (report.outcome, report.reason.clone());

@@ -40,8 +40,12 @@ fn found(end: &SlotEnd) -> String {
     if found.counters == 0 {
         return format!(", after {} ms", report.duration_ms);
     }
+    let drift = match found.drift_in_words() {
+        words if words.is_empty() => words,
+        words => format!(" ({words})"),
+    };
     format!(
-        "; {} counters, {} drifted, {} repaired, {} unproven, {} ghosts, in {} ms",
+        "; {} counters, {} drifted{drift}, {} repaired, {} unproven, {} ghosts, in {} ms",
         found.counters,
         found.drifted,
         found.repaired,

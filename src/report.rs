@@ -80,8 +80,12 @@ pub struct Findings {
     pub drift_sum: Amount,
     /// The sum of its sizes.
     pub drift_abs_sum: Amount,
-    /// At most [`Findings::MAX_SAMPLES`] of the drifted and the ghosts.
+    /// The [`Findings::MAX_SAMPLES`] of the drifted and the ghosts that were off most, the worst
+    /// first.
     pub samples: Vec<Sample>,
+    /// Those of the drifted whose counter was below the truth.
+    #[serde(skip)]
+    pub too_low: u64,
 }
 
 impl Default for Findings {
@@ -96,6 +100,7 @@ impl Default for Findings {
             drift_sum: Amount::ZERO,
             drift_abs_sum: Amount::ZERO,
             samples: Vec::new(),
+            too_low: 0,
         }
     }
 }
@@ -116,6 +121,7 @@ impl Findings {
     fn add_drifted(&mut self, change: &Change) {
         self.drifted += 1;
         self.missing += u64::from(change.from.is_none());
+        self.too_low += u64::from(change.drift().to_f64() > 0.0);
         self.drift_sum = self.drift_sum.plus(change.drift());
         self.drift_abs_sum = self.drift_abs_sum.plus(change.drift().abs());
         self.add_sample(change);
@@ -127,11 +133,48 @@ impl Findings {
         self.add_sample(change);
     }
 
+    /// Keeps the change if it is among the worst; of equal ones, those that came first.
     fn add_sample(&mut self, change: &Change) {
-        if self.samples.len() < Self::MAX_SAMPLES {
-            let id = change.id.to_string();
-            self.samples.push(Sample { id, redis: change.from, mysql: change.to });
+        let size = change.drift().abs().to_f64();
+        let is_full = self.samples.len() >= Self::MAX_SAMPLES;
+        if is_full && self.samples.last().is_some_and(|least| least.size() >= size) {
+            return;
         }
+        let place = self.samples.partition_point(|kept| kept.size() >= size);
+        let id = change.id.to_string();
+        self.samples.insert(place, Sample { id, redis: change.from, mysql: change.to });
+        self.samples.truncate(Self::MAX_SAMPLES);
+    }
+
+    /// How the drift lies, in words: its share of the counters, and its sign. Empty if there is none.
+    #[must_use]
+    pub fn drift_in_words(&self) -> String {
+        if self.drifted == 0 {
+            return String::new();
+        }
+        let (low, high) = (self.too_low, self.drifted.saturating_sub(self.too_low));
+        let share = share(self.drifted, self.counters);
+        format!("{share}, {low} too low, {high} too high")
+    }
+}
+
+/// A share in percent: two digits after the point, and never 0 for what is something.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "two digits need no exact count")]
+pub fn share(part: u64, of: u64) -> String {
+    let percent = part as f64 * 100.0 / of.max(1) as f64;
+    if part > 0 && percent < 0.01 { "<0.01%".to_owned() } else { format!("{percent:.2}%") }
+}
+
+impl Sample {
+    /// How far the counter was off: truth − counter, absent being 0 (R1).
+    #[must_use]
+    pub fn drift(&self) -> Amount {
+        self.mysql.unwrap_or(Amount::ZERO).minus(self.redis.unwrap_or(Amount::ZERO))
+    }
+
+    fn size(&self) -> f64 {
+        self.drift().abs().to_f64()
     }
 }
 
@@ -158,4 +201,38 @@ pub struct Report {
 
 fn rfc3339<S: serde::Serializer>(at: &DateTime<FixedOffset>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::{Id, Proof};
+
+    fn change(id: u64, from: Option<i64>, to: Option<i64>) -> Change {
+        let [from, to] = [from, to].map(|n| n.map(Amount::Int));
+        Change { id: Id::Number(id), from, to, proof: Proof::Still }
+    }
+
+    #[test]
+    fn the_samples_are_the_worst_of_the_drifted_and_the_ghosts_the_worst_first() {
+        let mut found = Findings::default();
+        for id in 1..=50 {
+            found.add(&change(id, Some(100), Some(101)));
+        }
+        found.add(&change(60, Some(5), Some(2)));
+        found.add(&change(61, Some(900), None));
+        found.add(&change(62, None, Some(40)));
+        let ids: Vec<&str> = found.samples.iter().map(|sample| sample.id.as_str()).collect();
+        assert_eq!(ids, ["61", "62", "60", "1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!((found.drifted, found.too_low, found.ghosts), (52, 51, 1));
+    }
+
+    #[test]
+    fn a_share_says_how_much_of_the_whole_it_is() {
+        for (part, of, text) in
+            [(12, 20_000, "0.06%"), (1, 1, "100.00%"), (1, 1_000_000, "<0.01%"), (0, 0, "0.00%")]
+        {
+            assert_eq!(share(part, of), text);
+        }
+    }
 }

@@ -1,24 +1,29 @@
 //! The command line, one file a subcommand.
 
 mod check;
+mod explain;
 mod logger;
 mod next;
 mod once;
 mod run;
 mod runs;
+mod table;
+mod undo;
 
-use std::io;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 use std::sync::Arc;
+use std::{env, io, panic, thread};
 
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::config::{Config, Job};
 use crate::daemon::DaemonError;
+use crate::jobs::{Cancel, Stop};
 use crate::load::{self, LoadError};
-use crate::state::StateError;
+use crate::signals::{self, Signal};
+use crate::state::{RunNumber, StateError};
 
 /// Recounts Redis counters from MySQL on a schedule, while the app keeps writing.
 #[derive(Debug, Parser)]
@@ -41,6 +46,11 @@ enum Command {
     /// Run one job now, here
     #[command(after_help = once::EXIT_CODES)]
     Once(once::Args),
+    /// Show every repair of an id, and what it is now; without an ID, who is repaired often
+    Explain(explain::Args),
+    /// Put back what a run wrote, where the counters still hold it
+    #[command(after_help = undo::EXIT_CODES)]
+    Undo(undo::Args),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +87,23 @@ enum CliError {
     /// The job that was named is not there.
     #[error("there is no job {name} in {file}; it has {known}")]
     NoSuchJob { name: String, file: String, known: String },
+    /// The run that was named is not on record.
+    #[error("there is no run {run} in {}; see `recountd runs`", .state.display())]
+    NoSuchRun { run: RunNumber, state: PathBuf },
+    /// The run has not ended.
+    #[error("run {0} has not ended yet; wait for it, what it wrote is not all known")]
+    StillRunning(RunNumber),
+    /// The job of the run is gone, and with it the servers.
+    #[error("run {run} was of job {job}, which is not in {file}; put it back to undo its runs")]
+    JobGone { run: RunNumber, job: String, file: String },
+    /// The counters of the job live elsewhere now.
+    #[error(
+        "run {run} of job {job} wrote to {was}, and the job's target is {is} now; put the old target back to undo it"
+    )]
+    TargetChanged { run: RunNumber, job: String, was: String, is: String },
+    /// A server failed it, or refused.
+    #[error("job {job}: {stop}")]
+    Stopped { job: Arc<str>, stop: Box<Stop> },
     /// The output is closed or full.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -86,11 +113,16 @@ impl CliError {
     /// 2 for usage and jobs.toml, 1 for the rest.
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Load(_) | Self::NoSuchJob { .. } | Self::Daemon(DaemonError::Load(_)) => {
-                ExitCode::from(2)
-            }
+            Self::Load(_)
+            | Self::NoSuchJob { .. }
+            | Self::NoSuchRun { .. }
+            | Self::Daemon(DaemonError::Load(_)) => ExitCode::from(2),
             Self::Daemon(DaemonError::System(_) | DaemonError::State(_))
             | Self::State(_)
+            | Self::StillRunning(_)
+            | Self::JobGone { .. }
+            | Self::TargetChanged { .. }
+            | Self::Stopped { .. }
             | Self::Output(_) => ExitCode::from(1),
         }
     }
@@ -107,6 +139,8 @@ pub fn main() -> ExitCode {
         Command::Next(args) => next::run(args),
         Command::Runs(args) => runs::run(args),
         Command::Once(args) => once::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Undo(args) => undo::run(args),
     };
     match ended {
         Ok(code) => code,
@@ -121,7 +155,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn find_job(config: &Config, path: &std::path::Path, name: &str) -> Result<Arc<Job>, CliError> {
+fn find_job(config: &Config, path: &Path, name: &str) -> Result<Arc<Job>, CliError> {
     config.jobs.get(name).cloned().ok_or_else(|| {
         let known: Vec<&str> = config.jobs.keys().map(AsRef::as_ref).collect();
         CliError::NoSuchJob {
@@ -130,4 +164,38 @@ fn find_job(config: &Config, path: &std::path::Path, name: &str) -> Result<Arc<J
             known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
         }
     })
+}
+
+/// Where the daemon keeps its state. Its folder under systemd is not known to a shell, so that the
+/// place where the packaged service has it is looked at as well.
+fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
+    const SYSTEMD: &str = "/var/lib/recountd/recountd.db";
+    let path = load::state_file(jobs_toml, config);
+    let is_default = config.daemon.state.is_none() && env::var_os("STATE_DIRECTORY").is_none();
+    // A file beside the packaged jobs.toml can only be left from before the service first ran.
+    let is_left_over = jobs_toml.starts_with("/etc/recountd") || !path.exists();
+    let packaged = PathBuf::from(SYSTEMD);
+    if is_default && is_left_over && packaged.exists() { packaged } else { path }
+}
+
+/// Lets Ctrl-C and SIGTERM end what goes on instead of cutting it off; the second one exits.
+fn cancel_on_signal() -> Result<Cancel, CliError> {
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    signals::listen(move |signal| {
+        if signal == Signal::Stop {
+            if stop.is_cancelled() {
+                process::exit(130);
+            }
+            stop.cancel();
+        }
+    })
+    .map_err(DaemonError::System)?;
+    Ok(cancel)
+}
+
+/// Works in a thread of its own, because a signal interrupts what the main thread reads from Redis.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let ended = thread::scope(|scope| scope.spawn(work).join());
+    ended.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }

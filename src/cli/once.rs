@@ -1,20 +1,21 @@
 //! `recountd once`: runs one job now, here.
 
 use std::io::{self, IsTerminal, Write};
-use std::panic;
-use std::process::{self, ExitCode};
-use std::thread;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CliError, ConfigFile, find_job, logger};
+use super::table::{self, Past};
+use super::{CliError, ConfigFile, apart, cancel_on_signal, find_job, logger, state_file};
 use crate::clock;
-use crate::daemon::DaemonError;
-use crate::jobs::{self, Cancel, Context, Forgetful, Mode, Progress};
-use crate::reconcile::{Amount, ROUNDS};
+use crate::config::{Job, Keep};
+use crate::jobs::{self, Context, Forgetful, Ledger, Mode, Progress};
+use crate::reconcile::ROUNDS;
 use crate::report::Report;
-use crate::signals::{self, Signal};
+use crate::state::{Beside, Ending, Recorder, RunNumber};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -45,49 +46,74 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let (path, config) = args.config.load()?;
     let job = find_job(&config, &path, &args.job)?;
-    let cancel = Cancel::default();
-    let stop = cancel.clone();
-    // Ctrl-C stops the query on the server, too, instead of leaving it behind.
-    signals::listen(move |signal| {
-        if signal == Signal::Stop {
-            if stop.is_cancelled() {
-                process::exit(130);
-            }
-            stop.cancel();
-        }
-    })
-    .map_err(DaemonError::System)?;
-    let bar = progress_bar(&job.name);
+    let state = state_file(&path, &config);
     let timeout = job.limits.timeout;
+    let record = if args.dry_run { None } else { begin(&state, &job) };
+    let memory = memory(&state, record.as_ref(), &job);
+    let cancel = cancel_on_signal()?;
+    let bar = progress_bar(&job.name);
     let context = Context {
         mode: Mode { dry_run: args.dry_run, force: args.force },
         cancel: &cancel,
         deadline: clock::monotonic() + timeout,
         timeout,
         progress: &|progress| show(&bar, progress),
-        ledger: &Forgetful,
+        ledger: &*memory,
     };
     logger::share_terminal_with(&bar);
-    // In a thread of its own, because a signal interrupts what the main thread reads from Redis.
-    let report = thread::scope(|scope| {
-        scope.spawn(|| jobs::attempt(&job, &context, clock::wall()).report).join()
-    });
+    let report = apart(|| jobs::attempt(&job, &context, clock::wall()).report);
+    drop(memory);
     bar.finish_and_clear();
-    let report = report.unwrap_or_else(|panic| panic::resume_unwind(panic));
-    match print(&report, args.json) {
+    let number = record.as_ref().map(Beside::number);
+    // Before this run is the last one.
+    let past = if args.json { Past::default() } else { Past::of(&state, &report, number) };
+    if let Some(record) = record {
+        end(record, &job, &report, config.daemon.keep);
+    }
+    match print(&report, args.json, &past) {
         // A reader that has seen enough does not change how the run ended.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::from(report.outcome.exit_code())),
     }
 }
 
-fn print(report: &Report, json: bool) -> io::Result<()> {
+/// Writes down that the run begins; a state that cannot be written is no reason not to recount.
+fn begin(state: &Path, job: &Job) -> Option<Beside> {
+    let at_most = job.limits.timeout + Beside::SLACK;
+    Beside::begin(state, &job.name, clock::wall(), at_most)
+        .map_err(|error| log::warn!("this run is not recorded, and cannot be undone: {error}"))
+        .ok()
+}
+
+/// What the run knows of earlier ones, and where it writes down its repairs. A dry run has nothing
+/// to write down, and makes no file; one that is there tells it what the last good run saw.
+fn memory(state: &Path, record: Option<&Beside>, job: &Arc<Job>) -> Box<dyn Ledger> {
+    match record.map(Beside::number) {
+        Some(number) => Box::new(Recorder::new(state, number, job)),
+        None if state.exists() => Box::new(Recorder::new(state, RunNumber::default(), job)),
+        None => Box::new(Forgetful),
+    }
+}
+
+fn end(record: Beside, job: &Job, report: &Report, keep: Keep) {
+    let ending = Ending {
+        outcome: report.outcome.word(),
+        reason: report.reason.as_deref(),
+        report: Some(report),
+        took: Duration::from_millis(report.duration_ms),
+    };
+    if let Err(error) = record.ended(job, &ending, clock::wall(), keep) {
+        log::warn!("the end of this run is not recorded: {error}");
+    }
+}
+
+fn print(report: &Report, json: bool, past: &Past) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
     } else {
-        table(report, &mut out)?;
+        table::print(report, past, clock::wall(), &mut out)?;
     }
     out.flush()
 }
@@ -118,39 +144,4 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_message(text);
     bar.set_length(of);
     bar.set_position(done);
-}
-
-fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let found = &report.findings;
-    let dry = if report.dry_run { " (dry run: nothing was written)" } else { "" };
-    let seconds = Duration::from_millis(report.duration_ms).as_secs_f64();
-    writeln!(out, "{}: {}{dry} in {seconds:.1} s", report.job, report.outcome.word())?;
-    if let Some(reason) = &report.reason {
-        writeln!(out, "  {reason}")?;
-    }
-    if found.counters == 0 {
-        return Ok(());
-    }
-    let drift = format!("sum {}, of sizes {}", found.drift_sum, found.drift_abs_sum);
-    for (name, number, note) in [
-        ("counters", found.counters, ""),
-        ("drifted", found.drifted, drift.as_str()),
-        ("missing", found.missing, "of the drifted, absent in Redis"),
-        ("ghosts", found.ghosts, "in Redis only"),
-        ("repaired", found.repaired, ""),
-        ("unproven", found.unproven, "kept moving, left alone"),
-    ] {
-        let note = if number == 0 { "" } else { note };
-        writeln!(out, "{}", format!("  {name:<9} {number:>10}  {note}").trim_end())?;
-    }
-    if found.samples.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\n  {:<24} {:>14} {:>14}", "id", "Redis", "MySQL")?;
-    let text = |amount: Option<Amount>| amount.map_or_else(|| "-".to_owned(), |a| a.to_string());
-    for sample in &found.samples {
-        let (redis, mysql) = (text(sample.redis), text(sample.mysql));
-        writeln!(out, "  {:<24} {redis:>14} {mysql:>14}", sample.id)?;
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `recountd runs`: what became of each slot, the newest first.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{CliError, ConfigFile};
-use crate::config::{Config, duration};
-use crate::load;
-use crate::state;
+use super::{CliError, ConfigFile, state_file};
+use crate::clock;
+use crate::config::duration;
+use crate::state::{self, RunNumber};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    id: i64,
+    id: RunNumber,
     job: &'a str,
     slot: String,
     started_at: Option<String>,
@@ -40,11 +40,14 @@ struct Line<'a> {
     outcome: &'a str,
     reason: Option<&'a str>,
     report: Option<&'a RawValue>,
+    repairs: u64,
+    evidence: Option<&'a Path>,
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let (path, config) = args.config.load()?;
-    let rows = state::runs(&state_file(&path, &config), args.job.as_deref(), args.count)?;
+    let file = state_file(&path, &config);
+    let rows = state::runs(&file, args.job.as_deref(), args.count, clock::wall())?;
     let mut out = io::stdout().lock();
     let width = rows.iter().map(|row| row.job.len()).max().unwrap_or(0);
     for row in &rows {
@@ -67,18 +70,6 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the daemon keeps its state. Its folder under systemd is not known to a shell, so that
-/// place is looked at as well.
-fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
-    const SYSTEMD: &str = "/var/lib/recountd/recountd.db";
-    let path = load::state_file(jobs_toml, config);
-    let packaged = PathBuf::from(SYSTEMD);
-    if config.daemon.state.is_none() && !path.exists() && packaged.exists() {
-        return packaged;
-    }
-    path
-}
-
 fn line(row: &state::Row, zone: Tz) -> Line<'_> {
     let text =
         |at: DateTime<Utc>| at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false);
@@ -92,5 +83,7 @@ fn line(row: &state::Row, zone: Tz) -> Line<'_> {
         outcome: &row.outcome,
         reason: row.reason.as_deref(),
         report: row.report.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+        repairs: row.repairs,
+        evidence: row.evidence.as_deref(),
     }
 }

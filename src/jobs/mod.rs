@@ -3,10 +3,16 @@
 mod attempt;
 mod cancel;
 mod context;
+mod counters;
 mod ledger;
+mod look;
 pub mod reconcile;
+mod undo;
 
 pub use attempt::{Attempt, attempt};
 pub use cancel::Cancel;
 pub use context::{Context, Mode, Progress, RunError, Stop};
+pub use counters::{basis, place};
 pub use ledger::{Forgetful, Ledger};
+pub use look::{Seen, look};
+pub use undo::{Moved, Undo, Undone, undo};

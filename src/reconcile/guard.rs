@@ -22,6 +22,16 @@ pub enum Refusal {
         /// Counters in Redis that are not 0.
         held: u64,
     },
+    /// The result has far fewer rows than it had in the last good run.
+    #[error(
+        "the query returned {rows} rows where the last good run saw {last}, fewer than max_changed allows; check the query, or use --force once: then this counts as good"
+    )]
+    ShrunkSince {
+        /// Rows of the result.
+        rows: u64,
+        /// Rows of the last good run's result.
+        last: u64,
+    },
     /// Too many counters would change.
     #[error(
         "{changes} of {held} counters would change or go, more than max_changed ({max}) allows; look at --dry-run, then raise guard.max_changed or use --force"
@@ -126,6 +136,8 @@ pub struct Scope {
     pub held: u64,
     /// Rows of the result; 0 before they are counted.
     pub rows: u64,
+    /// Rows of the result of the last good run of the same query, if one is known.
+    pub last_good: Option<u64>,
 }
 
 impl Scope {
@@ -142,7 +154,8 @@ impl Scope {
 /// Judges a whole result, before anything is confirmed.
 ///
 /// # Errors
-/// An empty result, or one that shrank by more than `max_changed` (R7).
+/// An empty result, or one that shrank by more than `max_changed`, be it against what Redis holds
+/// or against the last good run: Redis may be empty for the same reason (R7).
 pub fn check_result(scope: &Scope) -> Result<(), Refusal> {
     let rows = scope.rows;
     if scope.force {
@@ -153,6 +166,11 @@ pub fn check_result(scope: &Scope) -> Result<(), Refusal> {
     }
     if over_limit(scope, scope.held.saturating_sub(rows)) {
         return Err(Refusal::Shrunk { rows, held: scope.held });
+    }
+    if let Some(last) = scope.last_good
+        && exceeds(scope, last.saturating_sub(rows), last)
+    {
+        return Err(Refusal::ShrunkSince { rows, last });
     }
     Ok(())
 }
@@ -169,9 +187,13 @@ pub fn check_changes(scope: &Scope, changes: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share needs no exact count")]
 fn over_limit(scope: &Scope, changes: u64) -> bool {
-    changes as f64 > scope.base() as f64 * scope.guard.max_changed.factor()
+    exceeds(scope, changes, scope.base())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no exact count")]
+fn exceeds(scope: &Scope, changes: u64, of: u64) -> bool {
+    changes as f64 > of as f64 * scope.guard.max_changed.factor()
 }
 
 #[cfg(test)]
@@ -181,7 +203,8 @@ mod tests {
 
     fn scope(max_changed: &str, allow_empty: bool, force: bool, held: u64, rows: u64) -> Scope {
         let max_changed = Percent::parse(max_changed).unwrap();
-        Scope { guard: Guard { max_changed, allow_empty }, force, held, rows }
+        let guard = Guard { max_changed, allow_empty };
+        Scope { guard, force, held, rows, last_good: None }
     }
 
     #[test]
@@ -199,6 +222,18 @@ mod tests {
         assert_eq!(check_result(&scope("50%", false, false, 100, 49)), refused);
         assert_eq!(check_result(&scope("50%", false, true, 100, 49)), Ok(()));
         assert_eq!(check_result(&scope("50%", false, false, 100, 1_000_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_result_may_not_shrink_against_the_last_good_run_either_whatever_redis_holds() {
+        let since = |last, scope| Scope { last_good: Some(last), ..scope };
+        assert_eq!(check_result(&since(100, scope("50%", false, false, 0, 50))), Ok(()));
+        let refused = Err(Refusal::ShrunkSince { rows: 49, last: 100 });
+        assert_eq!(check_result(&since(100, scope("50%", false, false, 0, 49))), refused);
+        assert_eq!(check_result(&since(100, scope("50%", false, false, 49, 49))), refused);
+        assert_eq!(check_result(&since(100, scope("50%", false, true, 0, 49))), Ok(()));
+        assert_eq!(check_result(&since(100, scope("50%", false, false, 0, 1_000))), Ok(()));
+        assert_eq!(check_result(&since(100, scope("50%", true, false, 0, 0))), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,15 @@
-//! The memory of the daemon: what became of each slot, and how far each job's schedule has been
-//! dealt with. A SQLite file, written by one thread; the loop only hands over and never waits.
+//! The memory: what became of each slot, how far each job's schedule has been dealt with, and the
+//! evidence of every repair. A SQLite file. The daemon's records are written by one thread, to
+//! which the loop only hands over and never waits; evidence is written by the run that repairs.
 
+mod beside;
+mod evidence;
+mod good;
+mod history;
+mod number;
+mod prune;
 mod read;
+mod recorder;
 mod schema;
 mod write;
 
@@ -17,7 +25,12 @@ use thiserror::Error;
 
 use crate::agenda::{Memory, Order, Record, Remembered};
 use crate::config::Keep;
+pub use beside::{Beside, Ending};
+pub use evidence::{IN_FILE, IN_TABLE};
+pub use history::{Evidence, History, Offender, Written};
+pub use number::RunNumber;
 pub use read::{Row, runs};
+pub use recorder::Recorder;
 
 /// What may wait to be written while the disk does not take it; beyond that it is lost, with a note.
 const BACKLOG: usize = 100_000;

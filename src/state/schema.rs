@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::StateError;
 
+/// How long to wait for another's transaction; all of them are short.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// "rcnt" in the header of the file: it is ours.
 const APPLICATION_ID: i64 = 0x7263_6e74;
-/// The format that this version writes. A newer one is never touched.
-const FORMAT: i64 = 1;
+/// The format that this version writes. A newer one is never touched, an older one is migrated.
+const FORMAT: i64 = 2;
 
-/// Times are milliseconds since the Unix epoch, in UTC.
-const TABLES: &str = "
+/// Format 1. Times are milliseconds since the Unix epoch, in UTC.
+const RUNS: &str = "
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY,
   job TEXT NOT NULL,
@@ -26,7 +28,6 @@ CREATE TABLE runs (
   reason TEXT,
   report TEXT
 ) STRICT;
-CREATE INDEX runs_by_job ON runs (job, id);
 CREATE TABLE jobs (
   name TEXT PRIMARY KEY,
   trigger TEXT NOT NULL,
@@ -35,22 +36,122 @@ CREATE TABLE jobs (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for writing and makes its tables if it is new.
+/// What format 2 adds: when a run outside of the daemon is over at the latest, and an order by time,
+/// because the numbers of such runs are negative.
+const RUNS_BY_TIME: &str = "
+ALTER TABLE runs ADD COLUMN until INTEGER;
+DROP INDEX IF EXISTS runs_by_job;
+CREATE INDEX runs_by_job ON runs (job, COALESCE(started, finished, slot));
+CREATE INDEX runs_by_time ON runs (COALESCE(started, finished, slot));
+";
+
+/// What format 2 adds: the evidence (R10) and the last good results (R7). Amounts are texts, so
+/// that whole numbers beyond 2^53 and fractions stay exact; NULL is an absent counter.
+const EVIDENCE: &str = "
+CREATE TABLE evidence (
+  run INTEGER NOT NULL,
+  target TEXT NOT NULL,
+  job TEXT NOT NULL,
+  place TEXT NOT NULL,
+  began INTEGER NOT NULL,
+  written INTEGER NOT NULL,
+  filed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (run, target)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE repairs (
+  nr INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL,
+  job TEXT NOT NULL,
+  target TEXT NOT NULL,
+  id BLOB NOT NULL,
+  before TEXT,
+  after TEXT,
+  at INTEGER NOT NULL,
+  proof TEXT NOT NULL
+) STRICT;
+CREATE TABLE good (
+  job TEXT PRIMARY KEY,
+  basis TEXT NOT NULL,
+  rows INTEGER NOT NULL,
+  finished INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+const EVIDENCE_INDEXES: &str = "
+CREATE INDEX repairs_by_id ON repairs (job, id);
+CREATE INDEX repairs_by_run ON repairs (run);
+";
+
+/// Makes the folder of the file, if it is not there.
+pub fn make_folder(path: &Path) -> Result<(), StateError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    if folder.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).map_err(|error| StateError::Unavailable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Opens the file for writing, makes its tables if it is new, and migrates an older one.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
     let fail = |error| explain(path, &error);
     let connection = Connection::open(path).map_err(fail)?;
     prepare(&connection, path)?;
-    if format_of(&connection).map_err(fail)? == 0 {
-        connection.execute_batch("PRAGMA journal_mode = WAL").map_err(fail)?;
-        let make = format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
-        );
-        connection.execute_batch(&make).map_err(fail)?;
-    }
     // WAL with NORMAL loses nothing when the process is killed; after a power cut the last moment.
+    // A transaction here changes a few rows and writes their pages whole, so a new file gets small
+    // ones.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+        .execute_batch(
+            "PRAGMA page_size = 2048; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+        )
         .map_err(fail)?;
+    migrate(&connection).map_err(fail)?;
+    Ok(connection)
+}
+
+/// Brings the tables to the newest format, in one transaction. It looks at the format once more
+/// when it holds the lock: `once` and the daemon may come at the same moment.
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    if format_of(connection)? >= FORMAT {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let found = format_of(&transaction)?;
+    if found < 1 {
+        transaction.execute_batch(RUNS)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    if found < FORMAT {
+        transaction.execute_batch(RUNS_BY_TIME)?;
+        transaction.execute_batch(EVIDENCE)?;
+        transaction.execute_batch(EVIDENCE_INDEXES)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    transaction.commit()
+}
+
+/// Opens a file that is in use by this process already, for the evidence of one run: without the
+/// check of every page, which takes a second for each gigabyte.
+///
+/// # Errors
+/// The file is not there, or was written by a newer recountd.
+pub fn open_beside(path: &Path) -> Result<Connection, StateError> {
+    let fail = |error| explain(path, &error);
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?;
+    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(fail)?;
+    refuse_foreign(&connection, path)?;
+    match format_of(&connection).map_err(fail)? {
+        0 => return Err(StateError::Missing(path.to_owned())),
+        found if found > FORMAT => {
+            return Err(StateError::Newer { path: path.to_owned(), found, known: FORMAT });
+        }
+        _ => migrate(&connection).map_err(fail)?,
+    }
     Ok(connection)
 }
 
@@ -66,25 +167,26 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StateError> {
         .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .map_err(fail)?;
     prepare(&connection, path)?;
-    if format_of(&connection).map_err(fail)? == 0 {
-        return Err(StateError::Missing(path.to_owned()));
+    match format_of(&connection).map_err(fail)? {
+        0 => return Err(StateError::Missing(path.to_owned())),
+        1 => connection.execute_batch(&as_if_migrated()).map_err(fail)?,
+        _ => {}
     }
     Ok(connection)
+}
+
+/// Whoever only reads does not migrate: for him, and in his memory, an older file has what it lacks.
+fn as_if_migrated() -> String {
+    let tables = EVIDENCE.replace("CREATE TABLE", "CREATE TEMP TABLE");
+    format!("{tables} CREATE TEMP VIEW runs AS SELECT *, NULL AS until FROM main.runs;")
 }
 
 /// Refuses what is not ours, newer, or damaged.
 fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let fail = |error| explain(path, &error);
-    connection.busy_timeout(Duration::from_secs(2)).map_err(fail)?;
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let objects: i64 = connection
-        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(fail)?;
-    let application = number("application_id").map_err(fail)?;
-    if (objects > 0 || application != 0) && application != APPLICATION_ID {
-        return Err(StateError::Foreign(path.to_owned()));
-    }
-    let found = number("user_version").map_err(fail)?;
+    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    refuse_foreign(connection, path)?;
+    let found = format_of(connection).map_err(fail)?;
     if found > FORMAT {
         return Err(StateError::Newer { path: path.to_owned(), found, known: FORMAT });
     }
@@ -92,6 +194,17 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
         connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fail)?;
     if check != "ok" {
         return Err(StateError::Broken { path: path.to_owned(), reason: check });
+    }
+    Ok(())
+}
+
+fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StateError> {
+    let number = |query| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+    let header =
+        || Ok((number("SELECT COUNT(*) FROM sqlite_schema")?, number("PRAGMA application_id")?));
+    let (objects, application) = header().map_err(|error| explain(path, &error))?;
+    if (objects > 0 || application != 0) && application != APPLICATION_ID {
+        return Err(StateError::Foreign(path.to_owned()));
     }
     Ok(())
 }

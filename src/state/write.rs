@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::schema::{explain, open};
-use super::{Op, StateError};
+use super::prune::prune;
+use super::schema::{explain, make_folder, open};
+use super::{Op, RunNumber, StateError, good};
 use crate::agenda::{Memory, Record, Remembered, SlotEnd};
 use crate::clock;
 use crate::config::Keep;
@@ -104,23 +105,7 @@ impl Writer {
             return Ok(());
         }
         self.pruned = Some(now);
-        let age = TimeDelta::from_std(self.keep.age).unwrap_or(TimeDelta::MAX);
-        let oldest =
-            clock::wall().checked_sub_signed(age).map_or(i64::MIN, |t| t.timestamp_millis());
-        file.connection.execute(
-            "DELETE FROM runs WHERE COALESCE(finished, slot) < ?1 AND outcome NOT IN ('running', 'waiting')",
-            params![oldest],
-        )?;
-        let mut jobs = file.connection.prepare("SELECT DISTINCT job FROM runs")?;
-        let names: Vec<String> = jobs.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        for name in names {
-            file.connection.execute(
-                "DELETE FROM runs WHERE job = ?1 AND id <= \
-                 (SELECT id FROM runs WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                params![name, self.keep.runs],
-            )?;
-        }
-        Ok(())
+        prune(&file.connection, &self.path, self.keep, clock::wall())
     }
 
     fn complain(&mut self, error: &StateError) {
@@ -147,11 +132,7 @@ fn wait(ops: &Receiver<Op>, batch: &mut Vec<Op>) -> Result<(), RecvTimeoutError>
 
 fn open_locked(path: &Path) -> Result<Open, StateError> {
     let unavailable = |reason: String| StateError::Unavailable { path: path.to_owned(), reason };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        && !folder.exists()
-    {
-        std::fs::create_dir_all(folder).map_err(|error| unavailable(error.to_string()))?;
-    }
+    make_folder(path)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let lock = OpenOptions::new()
@@ -170,12 +151,19 @@ fn open_locked(path: &Path) -> Result<Open, StateError> {
 
 /// Marks what had not ended as interrupted (S15), and reads how far each schedule has come.
 fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memory> {
+    // A run whose beginning was never written down may have left evidence all the same.
+    connection.execute(
+        "INSERT OR IGNORE INTO runs (id, job, slot, attempts, started, outcome) \
+         SELECT run, job, MIN(began), 1, MIN(began), 'running' FROM evidence GROUP BY run",
+        [],
+    )?;
+    // What runs beside the daemon is not ended by its end, but is over at its time.
     let interrupted = connection.execute(
         "UPDATE runs SET outcome = 'interrupted', finished = ?1, \
          reason = CASE outcome WHEN 'running' \
            THEN 'the daemon ended while it ran; what was written is right' \
            ELSE 'the daemon ended before it started' END \
-         WHERE outcome IN ('running', 'waiting')",
+         WHERE outcome IN ('running', 'waiting') AND id > 0",
         params![now.timestamp_millis()],
     )?;
     if interrupted > 0 {
@@ -213,7 +201,7 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                          VALUES (?1, ?2, ?3, 0, 'waiting')",
                     )?
                     .execute(params![
-                        id(order.run.0),
+                        RunNumber::from(order.run),
                         &*order.job.name,
                         order.slot.timestamp_millis(),
                     ])?;
@@ -227,7 +215,7 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                          started = COALESCE(started, ?5), outcome = 'running'",
                     )?
                     .execute(params![
-                        id(order.run.0),
+                        RunNumber::from(order.run),
                         &*order.job.name,
                         order.slot.timestamp_millis(),
                         order.attempt,
@@ -244,9 +232,11 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                     .execute(params![&**job, &*memory.trigger, memory.done.timestamp_millis()])?;
             }
             Op::Forget(job) => {
-                transaction
-                    .prepare_cached("DELETE FROM jobs WHERE name = ?1")?
-                    .execute(params![&**job])?;
+                for forget in
+                    ["DELETE FROM jobs WHERE name = ?1", "DELETE FROM good WHERE job = ?1"]
+                {
+                    transaction.prepare_cached(forget)?.execute(params![&**job])?;
+                }
             }
         }
     }
@@ -258,6 +248,9 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
         SlotEnd::Ran { attempts, report, .. } => (*attempts, report.as_deref()),
         _ => (0, None),
     };
+    if let Some(report) = report {
+        good::remember(to, &record.job, report, at)?;
+    }
     // A report is made of numbers and strings; there is nothing in it that JSON could refuse.
     let report = report.and_then(|report| serde_json::to_string(report).ok());
     to.prepare_cached(
@@ -266,7 +259,7 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
-        id(record.run.0),
+        RunNumber::from(record.run),
         &*record.job.name,
         record.slot.timestamp_millis(),
         attempts,
@@ -278,9 +271,4 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
         report,
     ])?;
     Ok(())
-}
-
-/// SQLite's numbers are signed; no daemon lives long enough to notice.
-fn id(run: u64) -> i64 {
-    i64::try_from(run).unwrap_or(i64::MAX)
 }

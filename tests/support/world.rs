@@ -2,13 +2,15 @@
 //! one job for the articles.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use fastrand::Rng;
 use mysql::Conn;
-use redis::Connection;
+use redis::{Commands, Connection};
+use serde_json::Value;
 
 use super::toutiao::{self, ARTICLES_KEY, ARTICLES_QUERY, Wrong};
-use super::{Database, Mariadb, Recountd, Redis, seed, servers_toml};
+use super::{Database, Mariadb, Output, Recountd, Redis, seed, servers_toml};
 
 /// The job that every world has.
 pub const JOB: &str = "user-articles";
@@ -55,6 +57,47 @@ impl World {
 
     pub fn connection(&self) -> Connection {
         self.redis.connection()
+    }
+
+    /// Runs recountd, which has to end with this code.
+    #[track_caller]
+    pub fn call(&self, arguments: &[&str], code: i32) -> Output {
+        let output = self.recountd.output(arguments);
+        let (out, err) = (&output.stdout, &output.stderr);
+        assert_eq!(output.code(), code, "{arguments:?} {out} {err}");
+        output
+    }
+
+    /// All the runs on record, the newest first.
+    pub fn runs(&self) -> Vec<Value> {
+        self.call(&["runs", "--json", "-n", "1000"], 0).json_lines()
+    }
+
+    /// The counter of an id.
+    pub fn counter(&self, id: &str) -> Option<f64> {
+        self.connection().zscore(ARTICLES_KEY, id).expect("ZSCORE")
+    }
+
+    /// Gives an id another counter.
+    pub fn set_counter(&self, id: &str, value: f64) {
+        self.connection().zadd::<_, _, _, ()>(ARTICLES_KEY, id, value).expect("ZADD");
+    }
+
+    /// Moves the counters of the users 1 to 5.
+    pub fn shift(&self, by: f64) {
+        for id in ["1", "2", "3", "4", "5"] {
+            self.set_counter(id, self.counter(id).expect("the user has articles") + by);
+        }
+    }
+
+    /// Drops the key of the counters.
+    pub fn lose_key(&self) {
+        self.connection().del::<_, ()>(ARTICLES_KEY).expect("DEL");
+    }
+
+    /// Where recountd keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.recountd.folder().join("recountd.db")
     }
 
     /// What is wrong now, counted from outside.

@@ -70,7 +70,8 @@ impl<'a> Count<'a> {
             }
         }
         let held = redis.held(target)?;
-        let scope = Scope { guard: work.guard, force: context.mode.force, held, rows: 0 };
+        let (force, last_good) = (context.mode.force, context.ledger.last_good());
+        let scope = Scope { guard: work.guard, force, held, rows: 0, last_good };
         let ghosts = family.ghosts(work.ghosts);
         Ok(Self {
             family,

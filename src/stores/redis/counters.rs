@@ -40,7 +40,7 @@ impl Redis {
         let key = target.key();
         match target {
             Target::Zset { .. } => {
-                self.singly = self.lacks_zmscore(key)?;
+                self.learn_commands(target)?;
                 let all: u64 = self.ask(cmd("ZCARD").arg(key))?;
                 let zeros: u64 = self.ask(cmd("ZCOUNT").arg(key).arg(0).arg(0))?;
                 Ok(all.saturating_sub(zeros))
@@ -50,12 +50,22 @@ impl Redis {
         }
     }
 
-    fn lacks_zmscore(&mut self, key: &str) -> Result<bool, RedisError> {
-        match self.ask::<Value>(cmd("ZMSCORE").arg(key).arg("")) {
-            Ok(_) => Ok(false),
-            Err(error) if error.kind.is_unknown_command() => Ok(true),
-            Err(error) => Err(error),
+    /// Finds out which commands the server has, before a target is read for the first time.
+    ///
+    /// # Errors
+    /// As every command.
+    pub fn learn_commands(&mut self, target: &Target) -> Result<(), RedisError> {
+        if let Target::Zset { key } = target {
+            self.singly = match self.ask::<Value>(cmd("ZMSCORE").arg(key).arg("")) {
+                Err(error) if error.kind.is_unknown_command() => true,
+                // Whoever reads the key will be told.
+                Err(error) if !matches!(error.kind, RedisErrorKind::WrongType(_)) => {
+                    return Err(error);
+                }
+                _ => false,
+            };
         }
+        Ok(())
     }
 
     /// The counters of some ids, in their order.

@@ -23,6 +23,9 @@ impl Redis {
         target: &Target,
         changes: &[Change],
     ) -> Result<Vec<bool>, RedisError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
         for _ in 0..LOADS {
             self.send(target, changes)?;
             if let Some(done) = self.sent(changes)? {

@@ -1,0 +1,227 @@
+//! `recountd undo`: puts back what a run wrote, where the counters still hold it.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::table::amount;
+use super::{CliError, ConfigFile, apart, cancel_on_signal, state_file};
+use crate::clock;
+use crate::config::{Config, Job};
+use crate::jobs::{self, Context, Forgetful, Ledger, Mode, Stop, Undo, Undone};
+use crate::reconcile::Amount;
+use crate::state::{Beside, Ending, Evidence, History, Recorder, RunNumber};
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all of it was undone (with --dry-run: would be)
+  1  an error, or a refusal: the job is gone, or its counters live elsewhere now
+  2  usage, no such run, or jobs.toml is wrong
+  3  some counters have moved since, or have no evidence; they were left alone
+
+The next run of the job looks again, and corrects what differs from MySQL.";
+
+/// The longest an undo may take; a million counters take about a minute.
+const AT_MOST: Duration = Duration::from_secs(3_600);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run, as `recountd runs` shows it: 12, or o3
+    run: RunNumber,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Tell what would be undone, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Told {
+    run: Option<RunNumber>,
+    undoes: RunNumber,
+    job: String,
+    outcome: &'static str,
+    dry_run: bool,
+    undone: u64,
+    moved: u64,
+    no_evidence: u64,
+    moved_samples: Vec<MovedSample>,
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MovedSample {
+    id: String,
+    wrote: Option<Amount>,
+    redis: Option<Amount>,
+}
+
+pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
+    let Args { run: undoes, config, dry_run, json } = args;
+    let (path, config) = config.load()?;
+    let state = state_file(&path, &config);
+    let history = History::open(&state)?;
+    let evidence = history
+        .of_run(undoes, clock::wall())?
+        .ok_or(CliError::NoSuchRun { run: undoes, state: state.clone() })?;
+    let job = job_of(&evidence, undoes, &config, &path)?;
+    let record = if dry_run {
+        None
+    } else {
+        Some(Beside::begin(&state, &job.name, clock::wall(), AT_MOST + Beside::SLACK)?)
+    };
+    let number = record.as_ref().map(Beside::number);
+    let ledger: Box<dyn Ledger> = match number {
+        Some(number) => Box::new(Recorder::new(&state, number, &job)),
+        None => Box::new(Forgetful),
+    };
+    let begun = clock::monotonic();
+    let (undone, ended) = undo(undoes, dry_run, &job, &evidence, &history, &*ledger)?;
+    drop(ledger);
+    let told = told(undoes, number, dry_run, &evidence, &undone, ended.as_ref().err());
+    if let Some(record) = record {
+        let took = clock::monotonic().saturating_duration_since(begun);
+        let outcome = told.outcome;
+        let reason = match &told.reason {
+            Some(reason) => reason.clone(),
+            None => format!("undid run {}: {}", told.undoes, in_words(&told)),
+        };
+        let ending = Ending { outcome, reason: Some(&reason), report: None, took };
+        record.ended(&job, &ending, clock::wall(), config.daemon.keep)?;
+    }
+    print(&told, json)?;
+    match ended {
+        Err(_) if json => Ok(ExitCode::from(1)),
+        Err(stop) => Err(CliError::Stopped { job: Arc::clone(&job.name), stop: Box::new(stop) }),
+        Ok(()) if told.moved + told.no_evidence > 0 => Ok(ExitCode::from(3)),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The job of the run, if its counters still live where the run wrote them.
+fn job_of(
+    evidence: &Evidence,
+    run: RunNumber,
+    config: &Config,
+    path: &Path,
+) -> Result<Arc<Job>, CliError> {
+    let name = &evidence.job;
+    let Some(job) = config.jobs.get(name.as_str()) else {
+        let file = path.display().to_string();
+        return Err(CliError::JobGone { run, job: name.clone(), file });
+    };
+    if evidence.is_running {
+        return Err(CliError::StillRunning(run));
+    }
+    for (target, was) in &evidence.places {
+        let is = jobs::place(job, target);
+        if is.as_ref() != Some(was) {
+            let (job, was) = (name.clone(), was.clone());
+            let is = is.unwrap_or_else(|| "another".to_owned());
+            return Err(CliError::TargetChanged { run, job, was, is });
+        }
+    }
+    Ok(Arc::clone(job))
+}
+
+fn undo(
+    run: RunNumber,
+    dry_run: bool,
+    job: &Job,
+    evidence: &Evidence,
+    history: &History,
+    ledger: &dyn Ledger,
+) -> Result<(Undone, Result<(), Stop>), CliError> {
+    let relative = evidence.repairs.iter().filter(|repair| repair.proof.is_relative());
+    let counters: HashMap<_, _> = relative
+        .map(|repair| ((Arc::clone(&repair.target), repair.id.clone()), repair.at))
+        .collect();
+    let written_since = history.written_since(&evidence.job, run, &counters)?;
+    let what = Undo { repairs: &evidence.repairs, written_since: &written_since };
+    let cancel = cancel_on_signal()?;
+    let context = Context {
+        mode: Mode { dry_run, force: false },
+        cancel: &cancel,
+        deadline: clock::monotonic() + AT_MOST,
+        timeout: AT_MOST,
+        progress: &|_| {},
+        ledger,
+    };
+    if evidence.repairs.is_empty() {
+        return Ok((Undone::default(), Ok(())));
+    }
+    Ok(apart(|| jobs::undo(job, &what, &context)))
+}
+
+fn told(
+    undoes: RunNumber,
+    run: Option<RunNumber>,
+    dry_run: bool,
+    evidence: &Evidence,
+    undone: &Undone,
+    failure: Option<&Stop>,
+) -> Told {
+    let no_evidence = evidence.written.saturating_sub(evidence.repairs.len() as u64);
+    let outcome = match failure {
+        Some(Stop::Refused(_)) => "refused",
+        Some(Stop::Failed(_)) => "failed",
+        None if undone.moved + no_evidence > 0 => "partial",
+        None => "undone",
+    };
+    let sample = |moved: &jobs::Moved| MovedSample {
+        id: moved.id.to_string(),
+        wrote: moved.wrote,
+        redis: moved.holds,
+    };
+    Told {
+        run,
+        undoes,
+        job: evidence.job.clone(),
+        outcome,
+        dry_run,
+        undone: undone.undone,
+        moved: undone.moved,
+        no_evidence,
+        moved_samples: undone.samples.iter().map(sample).collect(),
+        reason: failure.map(ToString::to_string),
+    }
+}
+
+fn in_words(told: &Told) -> String {
+    let mut words = format!("{} counters put back", told.undone);
+    for (number, what) in [(told.moved, "have moved since"), (told.no_evidence, "have no evidence")]
+    {
+        if number > 0 {
+            words.push_str(&format!(", {number} {what}"));
+        }
+    }
+    words
+}
+
+fn print(told: &Told, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, told)?;
+        writeln!(out)?;
+        return out.flush();
+    }
+    let run = told.run.map(|run| format!(" (run {run})")).unwrap_or_default();
+    let dry = if told.dry_run { " (dry run: nothing was written)" } else { "" };
+    let (undoes, job, words) = (told.undoes, &told.job, in_words(told));
+    writeln!(out, "undo of run {undoes} of {job}{run}{dry}: {words}")?;
+    if !told.moved_samples.is_empty() {
+        writeln!(out, "\n  {:<24} {:>14} {:>14}", "moved", "the run wrote", "Redis")?;
+    }
+    for MovedSample { id, wrote, redis } in &told.moved_samples {
+        writeln!(out, "  {id:<24} {:>14} {:>14}", amount(*wrote), amount(*redis))?;
+    }
+    out.flush()
+}
