@@ -13,7 +13,8 @@ use super::guardian::{Answer, Guardian, PortTaken, on_a_free_port};
 /// handed to the system at each commit (2), so that what was committed is there when a test kills and restarts the
 /// server; it is only not safe from a power failure. `--user` is needed as root and refused
 /// otherwise. Temporary tables stay in the server's own folder, because a starting server removes all those that it
-/// finds, also the ones that another server or mariadb-install-db has just made in /tmp.
+/// finds, also the ones that another server or mariadb-install-db has just made in /tmp. The caller's arguments come
+/// last and so win.
 const DEFINITIONS: &str = r#"
 no_sync='--debug-no-sync --innodb-flush-method=nosync'
 as_root=
@@ -25,10 +26,12 @@ prepare() {
 }
 
 serve() {
+    port=$1
+    shift
     exec mariadbd --no-defaults $as_root $no_sync --datadir="$folder/data" --socket="$folder/socket" \
-        --pid-file="$folder/pid" --tmpdir="$folder" --bind-address=127.0.0.1 --port="$1" --skip-name-resolve \
+        --pid-file="$folder/pid" --tmpdir="$folder" --bind-address=127.0.0.1 --port="$port" --skip-name-resolve \
         --max-connections=200 --skip-log-bin --performance-schema=0 --innodb-buffer-pool-size=64M \
-        --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=2 --innodb-use-native-aio=0
+        --innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=2 --innodb-use-native-aio=0 "$@"
 }
 "#;
 
@@ -41,7 +44,12 @@ pub struct Mariadb {
 impl Mariadb {
     /// Starts a server that ends with the returned value; about a second.
     pub fn start() -> Self {
-        on_a_free_port(Self::start_on)
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with further arguments, such as `["--innodb-buffer-pool-size=1G"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        on_a_free_port(|port| Self::start_on(port, arguments))
     }
 
     /// The one server that tests of a process share, each in a database of its own. It is started on first use and
@@ -51,8 +59,10 @@ impl Mariadb {
         SHARED.get_or_init(Self::start)
     }
 
-    fn start_on(port: u16) -> Result<Self, PortTaken> {
-        let guardian = Guardian::new(DEFINITIONS, &[port.to_string()]);
+    fn start_on(port: u16, arguments: &[&str]) -> Result<Self, PortTaken> {
+        let mut all = vec![port.to_string()];
+        all.extend(arguments.iter().map(ToString::to_string));
+        let guardian = Guardian::new(DEFINITIONS, &all);
         guardian.order("prepare");
         guardian.order("start");
         let server = Self { guardian, port };
