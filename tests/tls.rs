@@ -31,7 +31,8 @@ impl Secured {
         let [ca, cert, key] =
             [authority.ca(), server.certificate, server.key].map(|f| f.display().to_string());
         let options = [("ca", &ca), ("cert", &cert), ("key", &key)];
-        let mariadb = Mariadb::start_with(&options.map(|(o, file)| format!("--ssl-{o}={file}")));
+        let options = options.map(|(option, file)| format!("--ssl-{option}={file}"));
+        let mariadb = Mariadb::start_with(&options.each_ref().map(String::as_str));
         // Redis asks for a certificate of the client unless it is told otherwise.
         let (redis, tls_port) = Redis::start_with_tls(&[
             "--tls-ca-cert-file",

@@ -1,13 +1,9 @@
 //! What is measured of a scheduler, and the plan by which both of them are measured.
 
-use std::fs;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-
-/// The kernel counts a process's CPU time for its users in hundredths of a second, on every architecture.
-const TICK: Duration = Duration::from_millis(10);
 
 /// How long a scheduler runs before it is measured.
 pub const WARM_UP: Duration = Duration::from_secs(2);
@@ -64,24 +60,4 @@ pub fn until_half_second(now: DateTime<Utc>) -> Duration {
     let past = Duration::from_nanos(u64::from(now.timestamp_subsec_nanos()) % 1_000_000_000);
     let half = Duration::from_millis(500);
     if past <= half { half - past } else { half + Duration::from_secs(1) - past }
-}
-
-/// CPU time of this process so far, all its threads together.
-pub fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux tells of this process");
-    // The second field is the name in brackets, which may hold anything; the 14th and 15th are the times.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    TICK * fields.map(|field| field.parse::<u32>().expect("a number")).sum()
-}
-
-/// Resident memory of this process in MB: now, and at its highest.
-pub fn memory_mb() -> (f64, f64) {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of this process");
-    let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name));
-        let kibibytes = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
-        let kibibytes: u32 = kibibytes.expect("Linux tells of memory in kB");
-        f64::from(kibibytes) * 1024.0 / 1e6
-    };
-    (field("VmRSS:"), field("VmHWM:"))
 }

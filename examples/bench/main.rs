@@ -1,20 +1,26 @@
 //! What scripts/bench runs. Each benchmark is a subcommand that measures, prints its tables, and writes them into its
 //! section of docs/benchmarks.md.
 //!
-//! A scheduler is measured in a process of its own, so that its CPU and memory are told from those of whoever
-//! measures; that process is this program again, as `bench scheduler`.
+//! What is measured runs in a process of its own, so that its CPU and memory are told from those of whoever measures.
+//! Where that is no program of its own, it is this one again, as `bench scheduler` and `bench limit`.
 
 // A benchmark that cannot set up its world has nothing to measure.
 #![allow(clippy::expect_used)]
 
 mod figures;
 mod jobs;
+mod limit;
 mod machine;
 mod page;
+mod process;
+mod reconcile;
 mod schedule;
 mod scheduler;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod table;
 mod turn;
+mod wire;
 
 use clap::{Parser, Subcommand};
 
@@ -30,14 +36,21 @@ struct Arguments {
 enum Benchmark {
     /// How late jobs start that are due together, beside APScheduler, and what one turn of the loop costs.
     Schedule(schedule::Options),
+    /// How long a run over so many counters takes and what it costs, beside the old way and its limits.
+    Reconcile(reconcile::Options),
     /// One scheduler under load, measured from inside; it prints its figures as JSON.
     #[command(hide = true)]
     Scheduler(scheduler::Options),
+    /// What bounds a run: one store alone, as fast as it can.
+    #[command(hide = true)]
+    Limit(limit::Options),
 }
 
 fn main() {
     match Arguments::parse().benchmark {
         Benchmark::Schedule(options) => schedule::measure(&options),
+        Benchmark::Reconcile(options) => reconcile::measure(&options),
         Benchmark::Scheduler(options) => scheduler::measure(&options),
+        Benchmark::Limit(options) => limit::reach(&options),
     }
 }

@@ -17,7 +17,7 @@ use recountd::{clock, daemon, pool};
 use signal_hook::consts::SIGTERM;
 
 use crate::figures::{self, Figures, Lateness};
-use crate::jobs;
+use crate::{jobs, process};
 
 /// How long the daemon may take to get ready: reading 10,000 jobs needs less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,10 +78,10 @@ fn watch(systemd: &UnixDatagram, starts: &Starts, due: u32, seconds: u32) -> Fig
     thread::sleep(figures::WARM_UP);
     thread::sleep(figures::until_half_second(clock::wall()));
     let (from, length) = (clock::wall(), Duration::from_secs(u64::from(seconds)));
-    let cpu_before = figures::cpu_time();
+    let cpu_before = process::cpu_time(process::SELF);
     thread::sleep(length);
-    let cpu = figures::cpu_time() - cpu_before;
-    let (memory_mb, peak_mb) = figures::memory_mb();
+    let cpu = process::cpu_time(process::SELF) - cpu_before;
+    let (memory_mb, peak_mb) = process::memory_mb(process::SELF);
     thread::sleep(figures::STRAGGLERS);
     let late = starts.lateness_of_slots(from, from + length);
     signal_hook::low_level::raise(SIGTERM).expect("a process can signal itself");

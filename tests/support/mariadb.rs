@@ -13,7 +13,8 @@ use super::guardian::{Answer, Guardian, PortTaken, on_a_free_port};
 /// handed to the system at each commit (2), so that what was committed is there when a test kills and restarts the
 /// server; it is only not safe from a power failure. `--user` is needed as root and refused
 /// otherwise. Temporary tables stay in the server's own folder, because a starting server removes all those that it
-/// finds, also the ones that another server or mariadb-install-db has just made in /tmp.
+/// finds, also the ones that another server or mariadb-install-db has just made in /tmp. The caller's arguments come
+/// last and so win.
 const DEFINITIONS: &str = r#"
 no_sync='--debug-no-sync --innodb-flush-method=nosync'
 as_root=
@@ -46,8 +47,8 @@ impl Mariadb {
         Self::start_with(&[])
     }
 
-    /// Starts a server with further arguments, such as `["--ssl-cert=/path/to/cert.pem"]`.
-    pub fn start_with(arguments: &[String]) -> Self {
+    /// Starts a server with further arguments, such as `["--innodb-buffer-pool-size=1G"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
         on_a_free_port(|port| Self::start_on(port, arguments))
     }
 
@@ -58,8 +59,9 @@ impl Mariadb {
         SHARED.get_or_init(Self::start)
     }
 
-    fn start_on(port: u16, arguments: &[String]) -> Result<Self, PortTaken> {
-        let all = [&[port.to_string()], arguments].concat();
+    fn start_on(port: u16, arguments: &[&str]) -> Result<Self, PortTaken> {
+        let mut all = vec![port.to_string()];
+        all.extend(arguments.iter().map(ToString::to_string));
         let guardian = Guardian::new(DEFINITIONS, &all);
         guardian.order("prepare");
         guardian.order("start");
