@@ -31,8 +31,8 @@ fn storm(hot: &[u64], hot_share: f64, loss: f64, seed: u64) -> WriterOptions {
         rate: Some(1_000.0),
         loss,
         take_back: 0.3,
-        in_flight: Duration::from_millis(25),
-        threads: 16,
+        in_flight: Duration::from_millis(120),
+        threads: 64,
         seed,
     }
 }

@@ -1,7 +1,7 @@
 //! Faults of MySQL.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -226,6 +226,43 @@ fn mysql_mute_or_frozen_is_given_up_when_the_time_is_over() {
         mariadb.thaw();
         assert_eq!(code, Some(1));
         trial.assert_nothing_written();
+    });
+}
+
+/// What is in flight at T is not repaired: it lands within settle, and then the counter has moved.
+#[test]
+fn increments_in_flight_while_the_truth_is_taken_are_not_counted_twice() {
+    under_traffic(Setting::default(), |trial| {
+        trial.to_mysql.trap(QUERY, 2, Fault::Hold(Way::Requests));
+        let mut run = trial.spawn_once();
+        trial.to_mysql.wait_until_held(Way::Requests, SOON);
+        let begun = Instant::now();
+        trial.app_commits();
+        trial.to_mysql.release();
+        thread::sleep(trial.settle / 2);
+        trial.app_increments();
+        trial.in_flight = begun.elapsed();
+        let code = run.wait_exit(SOON).code();
+        assert!([Some(0), Some(3)].contains(&code), "{:?}", run.stdout.lines());
+    });
+}
+
+/// The same for an app that increments first and commits afterwards: the watch begins a settle before T.
+#[test]
+fn increments_that_come_before_their_commit_are_not_taken_back() {
+    under_traffic(Setting::default(), |trial| {
+        // The comparison is over then, but for its last rows.
+        trial.to_mysql.trap("ROLLBACK", 1, Fault::Hold(Way::Requests));
+        let mut run = trial.spawn_once();
+        trial.to_mysql.wait_until_held(Way::Requests, SOON);
+        let begun = Instant::now();
+        trial.app_increments();
+        trial.to_mysql.release();
+        thread::sleep(trial.settle / 2);
+        trial.app_commits();
+        trial.in_flight = begun.elapsed();
+        let code = run.wait_exit(SOON).code();
+        assert!([Some(0), Some(3)].contains(&code), "{:?}", run.stdout.lines());
     });
 }
 

@@ -118,6 +118,21 @@ fn a_write_is_written_once_although_its_reply_was_lost() {
     });
 }
 
+#[test]
+fn what_the_app_writes_while_a_write_is_on_its_way_is_not_overwritten() {
+    under_traffic(Setting::default(), |trial| {
+        trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
+        let mut run = trial.spawn_once();
+        trial.to_redis.wait_until_held(Way::Requests, SOON);
+        trial.assert_half_way();
+        trial.app_commits();
+        trial.app_increments();
+        trial.to_redis.release();
+        let code = run.wait_exit(SOON).code();
+        assert!([Some(0), Some(3)].contains(&code), "{:?}", run.stdout.lines());
+    });
+}
+
 /// A frozen connection is not a cut one: the request may still arrive when recountd has long given up, another run has
 /// repaired the counters, and the app has moved on to values that the request expects.
 #[test]
