@@ -41,7 +41,7 @@ fn storm(hot: &[u64], hot_share: f64, loss: f64, seed: u64) -> WriterOptions {
 /// than settle between a commit and its increment, the promise of the protocol did not hold, and nothing was tested.
 fn with_a_settle_that_holds(test: impl Fn(Duration) -> Result<(), Figures>) {
     let _alone = WEATHER.lock().unwrap_or_else(PoisonError::into_inner);
-    for settle in [250, 600, 1_500].map(Duration::from_millis) {
+    for settle in [300, 700, 1_500].map(Duration::from_millis) {
         match test(settle) {
             Ok(()) => return,
             Err(figures) => {
@@ -136,12 +136,12 @@ fn after_a_storm_every_counter_is_exact_and_nothing_was_repaired_that_was_not_lo
         let daemon = world.recountd.spawn_run();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.05, first));
-        thread::sleep(Duration::from_secs(9));
+        thread::sleep(Duration::from_secs(9).max(settle * 20));
         let one = held(settle, writer.stop())?;
         let mark = daemon.stderr.lines().len();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.0, second));
-        thread::sleep(Duration::from_secs(12));
+        thread::sleep(Duration::from_secs(12).max(settle * 30));
         let two = held(settle, writer.stop())?;
 
         eventually(SOON, "every counter is exact", || world.wrong().is_empty());
@@ -154,7 +154,8 @@ fn after_a_storm_every_counter_is_exact_and_nothing_was_repaired_that_was_not_lo
         let runs = [outcomes(during_one), outcomes(during_two)];
         println!("{runs:?}");
         let good = |word: &&String| ["clean", "repaired", "partial"].contains(&word.as_str());
-        assert!(runs.iter().all(|runs| runs.iter().filter(good).count() >= 2), "{runs:?}");
+        let count = |runs: &Vec<String>| runs.iter().filter(good).count();
+        assert!(count(&runs[0]) >= 1 && count(&runs[1]) >= 2, "{runs:?}");
         assert!(!runs.concat().contains(&"failed".to_owned()), "{runs:?}");
 
         // Increments are still being lost while phase one repairs, so its repairs are held against their sum.
@@ -194,7 +195,7 @@ fn three_ids_at_half_of_the_writes_never_end_further_from_the_truth_than_they_be
         let options = storm(&[1, 2, 3], 0.5, 0.0, world.rng.u64(..));
         let writer = start(&world, &options);
         let daemon = world.recountd.spawn_run();
-        thread::sleep(Duration::from_secs(11));
+        thread::sleep(Duration::from_secs(11).max(settle * 20));
         // The daemon goes first: without writes it would repair the hot ids, too.
         let log = stop(daemon);
         let figures = held(settle, writer.stop())?;
@@ -248,7 +249,7 @@ fn the_old_way_leaves_wrong_counters_in_the_same_storm() {
         // The next reset would hide what this one did.
         toutiao::fill(&mut world.connection(), ARTICLES_KEY, &toutiao::truth(&mut world.mysql()));
     }
-    assert!(errors >= 5, "the storm has gone soft: {errors} errors after 5 resets");
+    assert!(errors >= 40, "the storm has gone soft: {errors} errors after 5 resets");
 }
 
 /// Everything into memory, then DEL and ZADD in one transaction, as the web app's own timed job did it.
