@@ -12,6 +12,7 @@
 pub mod capture;
 pub mod guardian;
 pub mod mariadb;
+pub mod proxy;
 pub mod recountd;
 pub mod redis_server;
 pub mod tls;
@@ -20,6 +21,7 @@ pub mod world;
 pub mod writer;
 
 pub use mariadb::{Database, Mariadb};
+pub use proxy::Proxy;
 pub use recountd::{Daemon, Output, Recountd, servers_toml};
 pub use redis_server::Redis;
 pub use writer::{Figures, Writer, WriterOptions};

@@ -191,6 +191,14 @@ impl Daemon {
         assert!(sent.success(), "SIG{name} could not be sent");
     }
 
+    /// As [`Self::signal`], for a process that may have ended by itself.
+    pub fn signal_if_it_lives(&mut self, name: &str) {
+        // Not waited for by anybody else, its number stays its own.
+        if !self.has_exited() {
+            self.signal(name);
+        }
+    }
+
     /// Whether the process has ended.
     pub fn has_exited(&mut self) -> bool {
         if self.status.is_none() {

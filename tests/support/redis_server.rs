@@ -107,6 +107,11 @@ impl Redis {
         self.guardian.order("kill");
     }
 
+    /// Starts a killed server again and does not wait until it has loaded its data and answers.
+    pub fn begin_restart(&self) {
+        self.guardian.order("start");
+    }
+
     /// Stops the server's process where it stands (SIGSTOP): connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.guardian.order("freeze");

@@ -63,6 +63,11 @@ pub struct Tally {
     pub writes: u64,
     /// Those whose increment was lost, on purpose or because Redis did not take it.
     pub lost: u64,
+    /// The sum of the lost increments: by so much the truth is above the counter, as far as nobody repaired it.
+    pub drift: i64,
+    /// Statements that were sent and of whose end nothing is known, because the connection to MySQL broke. They were
+    /// not followed by an increment.
+    pub doubtful: u64,
 }
 
 /// What a writer did.
@@ -78,10 +83,17 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn count(&mut self, id: u64, lost: bool) {
+    fn count(&mut self, id: u64, lost: Option<i64>) {
         for tally in [&mut self.total, self.by_id.entry(id).or_default()] {
             tally.writes += 1;
-            tally.lost += u64::from(lost);
+            tally.lost += u64::from(lost.is_some());
+            tally.drift += lost.unwrap_or(0);
+        }
+    }
+
+    fn doubt(&mut self, id: u64) {
+        for tally in [&mut self.total, self.by_id.entry(id).or_default()] {
+            tally.doubtful += 1;
         }
     }
 
@@ -89,6 +101,8 @@ impl Figures {
         let sum = |into: &mut Tally, from: &Tally| {
             into.writes += from.writes;
             into.lost += from.lost;
+            into.drift += from.drift;
+            into.doubtful += from.doubtful;
         };
         sum(&mut self.total, &other.total);
         for (id, tally) in &other.by_id {
@@ -198,12 +212,12 @@ impl Worker {
         let step = match self.commit(id) {
             Ok(0) => return,
             Ok(step) => step,
-            Err(error) => return self.mysql_failed(&error),
+            Err(error) => return self.mysql_failed(id, &error),
         };
         let committed = Instant::now();
         self.writes.fetch_add(1, Ordering::Relaxed);
         if self.rng.f64() < self.options.loss {
-            return self.figures.count(id, true);
+            return self.figures.count(id, Some(step));
         }
         thread::sleep(self.options.in_flight.mul_f64(self.rng.f64()));
         let landed = self.increment(id, step);
@@ -211,7 +225,7 @@ impl Worker {
             self.figures.errors += 1;
             self.redis = None;
         }
-        self.figures.count(id, landed.is_err());
+        self.figures.count(id, landed.is_err().then_some(step));
         self.figures.longest_in_flight = self.figures.longest_in_flight.max(committed.elapsed());
     }
 
@@ -255,10 +269,12 @@ impl Worker {
 
     /// A deadlock between two writers of one hot id changed nothing and leaves a good connection; after any other
     /// error the connection is not trusted again, and a server that is down is not asked in a tight loop.
-    fn mysql_failed(&mut self, error: &mysql::Error) {
+    fn mysql_failed(&mut self, id: u64, error: &mysql::Error) {
         self.figures.errors += 1;
         if !matches!(error, mysql::Error::MySqlError(_)) {
-            self.mysql = None;
+            if self.mysql.take().is_some() {
+                self.figures.doubt(id);
+            }
             thread::sleep(LOOK_AGAIN);
         }
     }
