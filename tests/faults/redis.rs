@@ -136,7 +136,6 @@ fn what_the_app_writes_while_a_write_is_on_its_way_is_not_overwritten() {
 /// A frozen connection is not a cut one: the request may still arrive when recountd has long given up, another run has
 /// repaired the counters, and the app has moved on to values that the request expects.
 #[test]
-#[ignore = "needs the deadline in the script"]
 fn a_write_that_arrives_after_recountd_has_given_up_changes_nothing() {
     under_traffic(Setting { job: "timeout = \"1500ms\"", ..Setting::default() }, |trial| {
         trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
