@@ -17,6 +17,13 @@ pub fn reading_interval(settle: Duration) -> Duration {
     (settle / 25).max(Duration::from_millis(5))
 }
 
+/// The pause before the next reading: ½ to 1 reading interval, at random, so that an app that writes
+/// in the rhythm of the readings cannot stay unseen (R3).
+#[must_use]
+pub fn reading_pause(settle: Duration, random: &mut fastrand::Rng) -> Duration {
+    reading_interval(settle).mul_f64(0.5 + random.f64() / 2.0)
+}
+
 /// How long the readings may pause before what stood still so far proves nothing any more: five
 /// intervals, not less than 50 ms, which a busy machine may well take to wake a thread.
 #[must_use]
@@ -139,6 +146,17 @@ impl Watch {
     pub fn interrupt(&mut self) {
         for watched in &mut self.watched {
             watched.state = State::Moved;
+        }
+    }
+
+    /// Compares two truths of one watch. An id whose truth differs was written to in between,
+    /// whatever its readings say.
+    pub fn compare(&mut self, first: &Truth, again: &Truth) {
+        for watched in &mut self.watched {
+            let id = &watched.suspect.id;
+            if first.values.get(id) != again.values.get(id) {
+                watched.state = State::Moved;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod amount;
 mod compare;
 mod confirm;
 mod guard;
+mod hot;
 mod id;
 mod pace;
 mod repair;
@@ -12,8 +13,11 @@ mod row;
 
 pub use amount::Amount;
 pub use compare::{Comparison, Suspect, compare};
-pub use confirm::{Change, ROUNDS, Truth, Verdict, Watch, longest_gap, reading_interval};
+pub use confirm::{
+    Change, ROUNDS, Truth, Verdict, Watch, longest_gap, reading_interval, reading_pause,
+};
 pub use guard::{Refusal, Scope, check_changes, check_result};
+pub use hot::{Correction, SANDWICHES, Samples, sandwich_distance};
 pub use id::{Id, IdSet};
 pub use pace::Pace;
 pub use repair::{Proof, Repair};
