@@ -24,6 +24,18 @@ pub fn reading_pause(settle: Duration, random: &mut fastrand::Rng) -> Duration {
     reading_interval(settle).mul_f64(0.5 + random.f64() / 2.0)
 }
 
+/// Snapshots of the truth in one watch, all of which must agree (R3). An id whose truth changes is
+/// being written to, whatever its readings say.
+pub const SNAPSHOTS: u32 = 3;
+
+/// The time from the end of one snapshot to the beginning of the next, in a watch and among the
+/// samples of a hot id: ¼ to ¾ of settle, at random, so that no rhythm of the app can hide in
+/// between, and far enough apart that two of them seldom see the same write in flight (R3, R5).
+#[must_use]
+pub fn snapshot_distance(settle: Duration, random: &mut fastrand::Rng) -> Duration {
+    settle / 4 + settle.mul_f64(random.f64() / 2.0)
+}
+
 /// How long the readings may pause before what stood still so far proves nothing any more: five
 /// intervals, not less than 50 ms, which a busy machine may well take to wake a thread.
 #[must_use]
@@ -111,6 +123,13 @@ pub struct Truth {
     pub whole: bool,
 }
 
+impl Truth {
+    /// Whether a counter is true; absent and 0 are equal (R1).
+    fn is(&self, id: &Id, counter: Option<Amount>) -> bool {
+        counter.unwrap_or(Amount::ZERO) == self.values.get(id).copied().unwrap_or(Amount::ZERO)
+    }
+}
+
 impl Watch {
     /// Begins to watch.
     #[must_use]
@@ -149,12 +168,22 @@ impl Watch {
         }
     }
 
-    /// Compares two truths of one watch. An id whose truth differs was written to in between,
-    /// whatever its readings say.
+    /// The ids that stand still so far and differ from `truth`: those that a write may follow for.
+    #[must_use]
+    pub fn differing(&self, truth: &Truth) -> Vec<Id> {
+        let differs = |w: &&Watched| matches!(w.state, State::Still(counter) if !truth.is(&w.suspect.id, counter));
+        self.watched.iter().filter(differs).map(|w| w.suspect.id.clone()).collect()
+    }
+
+    /// Compares two truths of one watch. A differing id whose truth changed was written to in
+    /// between, whatever its readings say.
     pub fn compare(&mut self, first: &Truth, again: &Truth) {
         for watched in &mut self.watched {
             let id = &watched.suspect.id;
-            if first.values.get(id) != again.values.get(id) {
+            if let State::Still(counter) = watched.state
+                && !first.is(id, counter)
+                && first.values.get(id) != again.values.get(id)
+            {
                 watched.state = State::Moved;
             }
         }

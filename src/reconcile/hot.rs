@@ -15,14 +15,6 @@ pub const SANDWICHES: usize = 48;
 /// prove nothing, so that what an id costs is bounded (about 50 kB).
 const MOST_RUNS: usize = 2 * 26 * 50;
 
-/// The time from the end of one sandwich to the beginning of the next: ¼ to ¾ of settle, at random,
-/// so that no rhythm of the app can hide between the samples, and far enough apart that two samples
-/// seldom see the same write in flight.
-#[must_use]
-pub fn sandwich_distance(settle: Duration, random: &mut fastrand::Rng) -> Duration {
-    settle / 4 + settle.mul_f64(random.f64() / 2.0)
-}
-
 /// What is to be added to a counter, once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Correction {

@@ -8,7 +8,8 @@ use super::{Progress, Run, Stop};
 use crate::clock;
 use crate::config::{Ghosts, Target};
 use crate::reconcile::{
-    Change, Id, ROUNDS, Suspect, Truth, Verdict, Watch, longest_gap, reading_interval,
+    Change, Id, ROUNDS, SNAPSHOTS, Suspect, Truth, Verdict, Watch, longest_gap, reading_interval,
+    snapshot_distance,
 };
 
 impl Run<'_> {
@@ -26,7 +27,9 @@ impl Run<'_> {
             while !suspects.is_empty() {
                 let ids = of - suspects.len() as u64;
                 self.tell(Progress::Confirming { round, ids, of });
-                let size = self.pace.watchable(reading_interval(self.work.settle));
+                // The pauses between the readings are three quarters of an interval on average.
+                let interval = reading_interval(self.work.settle).mul_f64(0.75);
+                let size = self.pace.watchable(interval);
                 let portion = suspects.split_off(suspects.len().saturating_sub(size));
                 let verdict = self.watch(count, portion)?;
                 // What a narrowed query does not find, the whole one is asked for from now on.
@@ -48,8 +51,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Watches the counters of some ids from T − settle to T + settle, T being a new snapshot of
-    /// their truth.
+    /// Watches the counters of some ids from a settle before the first of several snapshots of their
+    /// truth to a settle after the last.
     fn watch(&mut self, count: &Count<'_>, suspects: Vec<Suspect>) -> Result<Verdict, Stop> {
         let settle = self.work.settle;
         let mut watching = Watching {
@@ -66,7 +69,19 @@ impl Run<'_> {
             return Ok(watching.watch.judge(&Truth::default()));
         }
         let snapshot = self.snapshot(count, &ids, &mut watching)?;
-        watching.until(self, snapshot.answered + settle)?;
+        let mut last = snapshot.answered;
+        for _ in 1..SNAPSHOTS {
+            let ids = watching.watch.differing(&snapshot.truth);
+            if ids.is_empty() {
+                break;
+            }
+            let pause = snapshot_distance(settle, &mut watching.rhythm.random);
+            watching.until(self, clock::monotonic() + pause)?;
+            let again = self.snapshot(count, &ids, &mut watching)?;
+            watching.watch.compare(&snapshot.truth, &again.truth);
+            last = again.answered;
+        }
+        watching.until(self, last + settle)?;
         // The watch ends with a reading after T + settle; the one before may be a little earlier.
         watching.read(self)?;
         Ok(watching.watch.judge(&snapshot.truth))

@@ -8,7 +8,7 @@ use super::{Progress, Run, Stop, since};
 use crate::clock;
 use crate::config::Target;
 use crate::reconcile::{
-    Amount, Change, Correction, Id, Proof, SANDWICHES, Samples, Suspect, sandwich_distance,
+    Amount, Change, Correction, Id, Proof, SANDWICHES, Samples, Suspect, snapshot_distance,
 };
 
 /// Most ids of a family that are sampled in one run; the others stay unproven until the next.
@@ -49,7 +49,6 @@ impl Run<'_> {
         hot: Vec<Suspect>,
     ) -> Result<Vec<(Suspect, Samples)>, Stop> {
         let settle = self.work.settle;
-        let mut random = fastrand::Rng::new();
         let ids: Vec<Id> = hot.iter().map(|suspect| suspect.id.clone()).collect();
         let mut sampling = Sampling {
             target: count.target(),
@@ -57,11 +56,14 @@ impl Run<'_> {
             rhythm: Rhythm::new(settle),
             hot: hot.into_iter().map(|suspect| (suspect, Samples::new(settle))).collect(),
         };
+        // What had landed in the settle before the first sandwich is part of its proof.
+        sampling.read(self)?;
+        sampling.until(self, clock::monotonic() + settle)?;
         let of = SANDWICHES as u64;
         for taken in 0..of {
             self.tell(Progress::Sampling { samples: taken, of });
-            let next = clock::monotonic() + sandwich_distance(settle, &mut random);
-            sampling.until(self, next)?;
+            let pause = snapshot_distance(settle, &mut sampling.rhythm.random);
+            sampling.until(self, clock::monotonic() + pause)?;
             sampling.read(self)?;
             let snapshot = self.snapshot(count, &ids, &mut sampling)?;
             if !self.narrow {

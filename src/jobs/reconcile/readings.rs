@@ -4,22 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::family::Count;
-use super::{Context, Run, RunError, Stop, since};
+use super::{Context, Run, RunError, Stop};
 use crate::clock;
-use crate::reconcile::{Id, Refusal, Truth, read_id, read_truth, reading_interval};
+use crate::reconcile::{Id, Refusal, Truth, read_id, read_truth, reading_pause};
 use crate::stores::mysql::{MysqlErrorKind, Narrow, Next, Select, Session};
 
-/// When to read next.
+/// When to read next: at no even rhythm, so that an app in the same rhythm cannot stay unseen.
 pub struct Rhythm {
-    interval: Duration,
-    /// When the last reading began.
+    settle: Duration,
+    /// When the last reading began, and when the next one is due.
     last: Instant,
+    next: Instant,
+    pub random: fastrand::Rng,
 }
 
 impl Rhythm {
-    /// A reading every settle/25, beginning now.
+    /// Begins with a reading now.
     pub fn new(settle: Duration) -> Self {
-        Self { interval: reading_interval(settle), last: clock::monotonic() }
+        let now = clock::monotonic();
+        Self { settle, last: now, next: now, random: fastrand::Rng::new() }
     }
 
     /// A reading begins; gives how long ago the last one did.
@@ -27,15 +30,12 @@ impl Rhythm {
         let now = clock::monotonic();
         let gap = now.saturating_duration_since(self.last);
         self.last = now;
+        self.next = now + reading_pause(self.settle, &mut self.random);
         gap
     }
 
-    fn next(&self) -> Instant {
-        self.last + self.interval
-    }
-
-    fn is_due(&self) -> bool {
-        clock::monotonic() >= self.next()
+    fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(clock::monotonic())
     }
 }
 
@@ -54,9 +54,9 @@ pub trait Readings {
             if now >= end {
                 return Ok(());
             }
-            let next = self.rhythm().next();
-            run.context.wait(next.min(end).saturating_duration_since(now))?;
-            if self.rhythm().is_due() {
+            let wait = self.rhythm().wait();
+            run.context.wait(wait.min(end.saturating_duration_since(now)))?;
+            if self.rhythm().wait().is_zero() {
                 self.read(run)?;
             }
         }
@@ -119,8 +119,7 @@ impl Run<'_> {
         self.mysql.start(select)?;
         loop {
             self.context.check()?;
-            let interval = readings.rhythm().interval;
-            let wait = interval.saturating_sub(since(readings.rhythm().last));
+            let wait = readings.rhythm().wait();
             match self.mysql.next(wait.min(Context::SLICE))? {
                 Next::Columns(_) => answered = Some(clock::monotonic()),
                 Next::Rows(rows) => {
@@ -142,7 +141,7 @@ impl Run<'_> {
                 }
                 Next::Nothing => {}
             }
-            if readings.rhythm().is_due() {
+            if readings.rhythm().wait().is_zero() {
                 readings.read(self)?;
             }
         }

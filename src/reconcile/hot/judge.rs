@@ -9,7 +9,7 @@ const LEAST: usize = 16;
 /// Samples taken in a stillness that must all give the value that is added.
 const LEAST_STILL: usize = 3;
 /// The stillness of such a sample, on either side of it, as a part of settle.
-const STILLNESS: u32 = 10;
+const STILLNESS: u32 = 16;
 /// The length of such a stillness, in halves of the mean time between two movements.
 const HALF_GAPS: u32 = 5;
 /// Movements in one settle beyond which no agreement counts.
@@ -160,5 +160,84 @@ impl Samples {
             down = down.checked_sub(step.min(0))?;
         }
         Some((up, down))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SANDWICHES;
+    use super::*;
+    use crate::reconcile::{Amount, Correction, Proof};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Reads every 10 ms and samples every 500 ms, with a settle of 1 s; `counter` and `truth` are
+    /// given the time in milliseconds.
+    fn judge(counter: impl Fn(u32) -> i64, truth: impl Fn(u32) -> i64) -> Option<Correction> {
+        let mut samples = Samples::new(MS * 1_000);
+        for at in (0..26_000_u32).step_by(10) {
+            samples.observe(MS * at, MS * at, Some(Amount::Int(counter(at))));
+            if at >= 1_000 && at % 500 == 0 && samples.sandwiches.len() < SANDWICHES {
+                samples.truth(MS * at, MS * at, Amount::Int(truth(at)));
+                samples.observe(MS * at, MS * at, Some(Amount::Int(counter(at))));
+            }
+        }
+        samples.judge()
+    }
+
+    fn agreed(by: i64) -> Option<Correction> {
+        Some(Correction { by: Amount::Int(by), proof: Proof::Agreed })
+    }
+
+    fn nearest(by: i64) -> Option<Correction> {
+        Some(Correction { by: Amount::Int(by), proof: Proof::Nearest })
+    }
+
+    /// Writes at uneven distances of 30 to 1,390 ms.
+    fn uneven(at: u32) -> i64 {
+        i64::from(at / 2_000 * 5)
+            + [30, 60, 90, 120, 1_510].iter().filter(|ms| at % 2_000 >= **ms).count() as i64
+    }
+
+    #[test]
+    fn what_samples_in_long_stillnesses_agree_on_is_added() {
+        assert_eq!(judge(uneven, |at| uneven(at) + 2), agreed(2));
+        assert_eq!(judge(uneven, |at| uneven(at) - 1), agreed(-1));
+        assert_eq!(judge(uneven, uneven), None);
+    }
+
+    #[test]
+    fn an_even_rhythm_proves_nothing_however_many_samples_agree() {
+        let even = |at: u32| i64::from(at / 200);
+        assert_eq!(judge(even, |at| even(at) + 1), None);
+    }
+
+    #[test]
+    fn a_drift_beyond_all_that_can_be_in_flight_is_repaired_in_part() {
+        let busy = |at: u32| i64::from(at / 20);
+        // 50 increments a settle: of 80 at least 30 are drift.
+        assert_eq!(judge(busy, |at| busy(at) + 80), nearest(30));
+        assert_eq!(judge(busy, |at| busy(at) - 80), nearest(-30));
+        assert_eq!(judge(busy, |at| busy(at) + 50), None);
+    }
+
+    #[test]
+    fn samples_that_contradict_each_other_prove_nothing() {
+        assert_eq!(judge(|_| 7, |_| 9), agreed(2));
+        assert_eq!(judge(|_| 7, |at| if at < 20_000 { 9 } else { 8 }), None);
+    }
+
+    #[test]
+    fn what_is_not_whole_or_was_not_read_proves_nothing() {
+        let mut samples = Samples::new(MS * 1_000);
+        samples.observe(MS, MS, Some(Amount::Real(0.5)));
+        assert!(samples.spoilt);
+        // Of a pause in the readings only the samples farther than a settle from it are left.
+        let mut samples = Samples::new(MS * 1_000);
+        for at in (0..26_000_u32).step_by(500) {
+            samples.observe(MS * at, MS * at, Some(Amount::Int(7)));
+            samples.truth(MS * at, MS * at, Amount::Int(9));
+        }
+        assert_eq!(samples.judge(), None);
     }
 }
