@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::proxy::{Fault, Way};
+use super::support::proxy::Way;
 use super::support::world::JOB;
 use super::trial::{SOON, Setting, Trial, under_traffic};
 
@@ -62,9 +62,8 @@ fn kill_at_some_time(trial: &mut Trial, whole: Duration) {
 fn kill_at_some_write(trial: &mut Trial) {
     let way = if trial.world.rng.bool() { Way::Requests } else { Way::Replies };
     // The first call of a fresh server only learns that the script is not known.
-    trial.to_redis.trap("EVALSHA", trial.world.rng.u64(2..=5), Fault::Hold(way));
-    let mut run = trial.spawn_once();
-    trial.to_redis.wait_until_held(way, SOON);
+    let nth = trial.world.rng.u64(2..=5);
+    let mut run = trial.hold_at_write(nth, way);
     run.signal_if_it_lives("KILL");
     run.wait_exit(SOON);
     if trial.world.rng.bool() { trial.to_redis.cut() } else { trial.to_redis.release() }

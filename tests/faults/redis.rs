@@ -10,9 +10,7 @@ use super::support::toutiao::ARTICLES_KEY;
 use super::support::{Redis, eventually, redis_server};
 use super::trial::{SOON, Setting, Trial, under_traffic};
 
-/// What begins each write. The first call of a fresh server answers NOSCRIPT, so the third is in the midst of the
-/// writes.
-const WRITE: &str = "EVALSHA";
+/// The write to hold a run at. The first call of a fresh server answers NOSCRIPT, and there are six or more.
 const HALF_WAY: u64 = 4;
 
 fn order(redis: &mut Connection, words: &[&str]) {
@@ -27,9 +25,7 @@ fn order(redis: &mut Connection, words: &[&str]) {
 /// failure.
 #[track_caller]
 fn fail_half_way(trial: &mut Trial, then: impl FnOnce(&mut Trial)) -> String {
-    trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
-    let run = trial.spawn_once();
-    trial.to_redis.wait_until_held(Way::Requests, SOON);
+    let run = trial.hold_at_write(HALF_WAY, Way::Requests);
     then(trial);
     trial.to_redis.release();
     trial.failed(run)
@@ -41,9 +37,7 @@ fn redis_killed_in_the_midst_of_the_writes_and_restarted_with_its_log() {
     under_traffic(Setting { redis, ..Setting::default() }, |trial| {
         // Once it never sees the write, and once nobody sees its answer.
         for way in [Way::Requests, Way::Replies] {
-            trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(way));
-            let run = trial.spawn_once();
-            trial.to_redis.wait_until_held(way, SOON);
+            let run = trial.hold_at_write(HALF_WAY, way);
             trial.world.redis.kill();
             trial.to_redis.cut();
             let report = trial.failed(run);
@@ -74,22 +68,25 @@ fn redis_killed_at_any_moment_and_restarted_with_its_log() {
 #[test]
 fn a_reply_that_never_comes() {
     under_traffic(Setting { job: "timeout = \"1500ms\"", ..Setting::default() }, |trial| {
-        for (word, nth) in [("PING", 1), ("ZMSCORE", 1), ("ZMSCORE", 9), (WRITE, HALF_WAY)] {
+        for (word, nth) in [("PING", 1), ("ZMSCORE", 1), ("ZMSCORE", 9)] {
             trial.to_redis.trap(word, nth, Fault::Hold(Way::Replies));
             let report = trial.failed(trial.spawn_once());
             assert!(trial.to_redis.sprung(), "{word} {nth}");
             assert!(report.contains("Redis main"), "{report}");
             trial.to_redis.cut();
+            trial.assert_nothing_written();
         }
+        let run = trial.hold_at_write(HALF_WAY, Way::Replies);
+        trial.failed(run);
+        trial.to_redis.cut();
+        trial.assert_half_way();
     });
 }
 
 #[test]
 fn a_reply_that_comes_after_the_time_out() {
     under_traffic(Setting { job: "timeout = \"1500ms\"", ..Setting::default() }, |trial| {
-        trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Replies));
-        let run = trial.spawn_once();
-        trial.to_redis.wait_until_held(Way::Replies, SOON);
+        let run = trial.hold_at_write(HALF_WAY, Way::Replies);
         trial.assert_half_way();
         trial.failed(run);
         trial.to_redis.release();
@@ -109,9 +106,10 @@ fn every_reply_late_but_in_time() {
 fn a_write_is_written_once_although_its_reply_was_lost() {
     under_traffic(Setting::default(), |trial| {
         for bytes in [0, 1, 5, 60] {
-            trial.to_redis.trap(WRITE, 3, Fault::Cut(Way::Replies, bytes));
-            trial.failed(trial.spawn_once());
-            assert!(trial.to_redis.sprung());
+            let run = trial.hold_at_write(3, Way::Replies);
+            trial.to_redis.cut_after(Way::Replies, bytes);
+            trial.to_redis.release();
+            trial.failed(run);
             trial.assert_only_right_writes();
             trial.break_again();
         }
@@ -121,9 +119,7 @@ fn a_write_is_written_once_although_its_reply_was_lost() {
 #[test]
 fn what_the_app_writes_while_a_write_is_on_its_way_is_not_overwritten() {
     under_traffic(Setting::default(), |trial| {
-        trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
-        let mut run = trial.spawn_once();
-        trial.to_redis.wait_until_held(Way::Requests, SOON);
+        let mut run = trial.hold_at_write(HALF_WAY, Way::Requests);
         trial.assert_half_way();
         trial.app_commits();
         trial.app_increments();
@@ -138,13 +134,11 @@ fn what_the_app_writes_while_a_write_is_on_its_way_is_not_overwritten() {
 #[test]
 fn a_write_that_arrives_after_recountd_has_given_up_changes_nothing() {
     under_traffic(Setting { job: "timeout = \"1500ms\"", ..Setting::default() }, |trial| {
-        trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
-        let run = trial.spawn_once();
-        trial.to_redis.wait_until_held(Way::Requests, SOON);
+        let run = trial.hold_at_write(HALF_WAY, Way::Requests);
         let sent = Instant::now();
         trial.failed(run);
         trial.leave_the_proxies();
-        assert_eq!(trial.once().code(), 0);
+        assert_eq!(trial.run_to_the_end().code(), 0);
         assert!(trial.app_goes_back() > 50, "many counters hold again what the request expects");
         // A request carries how long it may be applied, about two seconds.
         thread::sleep(Duration::from_secs(4).saturating_sub(sent.elapsed()));
@@ -188,14 +182,12 @@ fn redis_full() {
 fn the_script_forgotten_in_the_midst_of_the_writes() {
     under_traffic(Setting::default(), |trial| {
         let mut redis = trial.world.connection();
-        trial.to_redis.trap(WRITE, HALF_WAY, Fault::Hold(Way::Requests));
-        let mut run = trial.spawn_once();
-        trial.to_redis.wait_until_held(Way::Requests, SOON);
+        let mut run = trial.hold_at_write(HALF_WAY, Way::Requests);
         order(&mut redis, &["SCRIPT", "FLUSH"]);
         trial.to_redis.release();
         let code = run.wait_exit(SOON).code();
         assert!([Some(0), Some(3)].contains(&code), "{:?}", run.stdout.lines());
-        assert_eq!(trial.repaired(), trial.damage());
+        assert!(code == Some(3) || trial.repaired() == trial.damage());
     });
 }
 
@@ -288,7 +280,9 @@ fn redis_frozen_in_the_midst_of_a_watch() {
         trial.to_redis.release();
         thread::sleep(Duration::from_millis(1_000));
         trial.world.redis.thaw();
-        assert_eq!(run.wait_exit(SOON).code(), Some(0), "a watch with a gap is begun again");
+        // A watch with a gap proves nothing and is begun again.
+        let code = run.wait_exit(SOON).code();
+        assert!([Some(0), Some(3)].contains(&code), "{:?}", run.stdout.lines());
     });
 }
 

@@ -6,7 +6,7 @@ use super::support::proxy::{Fault, Way};
 use super::support::toutiao::{self, ARTICLES_KEY};
 use super::support::world::{JOB, World, articles_job};
 use super::support::{Mariadb, Proxy, servers_toml};
-use super::trial::SOON;
+use super::trial::{SOON, TRIES};
 
 /// About so many cuts for each sweep over the bytes of a run.
 const CUTS: u64 = 24;
@@ -46,11 +46,17 @@ impl Small {
         pipe.exec(&mut self.world.connection()).unwrap();
     }
 
-    /// Runs once; says whether it succeeded.
+    /// Runs once; says whether it succeeded. On a machine that is busy for a moment a watch has gaps, and the run is
+    /// partial; then it runs again.
     fn run(&self) -> bool {
-        let run = self.world.recountd.output(&["once", JOB, "--json"]);
-        assert!([0, 1].contains(&run.code()), "{} {}", run.stdout, run.stderr);
-        run.code() == 0
+        for _ in 0..TRIES {
+            let run = self.world.recountd.output(&["once", JOB, "--json"]);
+            assert!([0, 1, 3].contains(&run.code()), "{} {}", run.stdout, run.stderr);
+            if run.code() != 3 {
+                return run.code() == 0;
+            }
+        }
+        panic!("this machine is too busy for a watch");
     }
 
     /// Each counter is what it was, or true; nothing that MySQL has was deleted.
@@ -106,7 +112,7 @@ impl Small {
                 run
             }
         };
-        assert_eq!(run.wait_exit(SOON).code(), Some(0));
+        run.wait_exit(SOON);
         proxy.passed(way) - from
     }
 }

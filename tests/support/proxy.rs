@@ -109,6 +109,12 @@ impl Proxy {
         self.shared.lock().holds[way as usize] = true;
     }
 
+    /// Whether bytes are held this way now.
+    pub fn is_holding(&self, way: Way) -> bool {
+        let state = self.shared.lock();
+        state.holds[way as usize] && state.held[way as usize] > 0
+    }
+
     /// Waits until bytes are held this way.
     #[track_caller]
     pub fn wait_until_held(&self, way: Way, deadline: Duration) {
