@@ -40,7 +40,8 @@ def main():
 def recount(options):
     engine = create_engine(options.mysql.replace("mysql://", "mysql+pymysql://"))
     # As the library has it: since redis-py 8 that is a time-out of 5 s and ten retries.
-    store = redis.Redis(port=options.port)
+    patience = {"socket_timeout": None} if options.patient else {}
+    store = redis.Redis(port=options.port, **patience)
     with Session(engine) as session:
         rows = session.query(UserStats.user_id, UserStats.articles).all()
     pipe = store.pipeline(transaction=True)
@@ -54,6 +55,7 @@ def arguments():
     parser.add_argument("--mysql", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", required=True)
+    parser.add_argument("--patient", action="store_true", help="no time-out")
     return parser.parse_args()
 
 

@@ -16,6 +16,8 @@ use crate::limit::KEY;
 pub enum Subject {
     /// Python: everything into memory, then the key made anew.
     OldWay,
+    /// The same without a time-out, where the old way has failed: what it would take.
+    Patient,
     /// MySQL's stream alone.
     Stream,
     /// Redis's comparison alone.
@@ -33,8 +35,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OldWay,
+        Self::Patient,
         Self::Stream,
         Self::Compare,
         Self::NoDrift,
@@ -48,6 +51,7 @@ impl Subject {
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::OldWay => ("the old way", "any"),
+            Self::Patient => ("the old way, no time-out", "any"),
             Self::Stream => ("MySQL's stream alone", "-"),
             Self::Compare => ("Redis's comparison alone", "no drift"),
             Self::NoDrift => ("recountd", "no drift"),
@@ -64,7 +68,8 @@ impl Subject {
         let counters = stage.counters().to_string();
         let port = stage.redis_port().to_string();
         let run = match self {
-            Self::OldWay => old_way(programs.python.as_deref()?, stage, bound),
+            Self::OldWay => old_way(programs.python.as_deref()?, &[], stage, bound),
+            Self::Patient => old_way(programs.python.as_deref()?, &["--patient"], stage, bound),
             Self::Stream => {
                 let url = stage.mysql_url().to_owned();
                 limit(&["mysql", &url], stage, stage.counters())
@@ -95,9 +100,14 @@ impl Subject {
 }
 
 /// The time is that of the work itself: a web app has started its Python long before.
-fn old_way(python: &Path, stage: &mut Stage, bound: Duration) -> Run {
+fn old_way(python: &Path, more: &[&str], stage: &mut Stage, bound: Duration) -> Run {
     let mut command = Command::new(python);
-    command.arg("scripts/bench-old-way.py").args(["--mysql", stage.mysql_url(), "--key", KEY]);
+    command.arg("scripts/bench-old-way.py").args(more).args([
+        "--mysql",
+        stage.mysql_url(),
+        "--key",
+        KEY,
+    ]);
     command.args(["--port", &stage.redis_port().to_string()]);
     let (mut run, printed) = watch::run(&mut command, stage, bound);
     if run.failure.is_none() {
