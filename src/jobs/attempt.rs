@@ -25,7 +25,10 @@ pub fn attempt(job: &Job, context: &Context<'_>, started_at: DateTime<Utc>) -> A
     let duration = clock::monotonic().saturating_duration_since(begun);
     let (outcome, problem, retry) = match ended {
         Ok(Outcome::Partial) => {
-            let text = format!("{} ids kept moving; the next run looks again", findings.unproven);
+            let text = format!(
+                "{} ids cannot be told from writes in flight; the next run looks again",
+                findings.unproven
+            );
             (Outcome::Partial, Some(text), false)
         }
         Ok(outcome) => (outcome, None, false),

@@ -48,6 +48,7 @@ pub fn longest_gap(settle: Duration) -> Duration {
 #[derive(Debug)]
 pub struct Watch {
     watched: Vec<Watched>,
+    interrupted: bool,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,8 @@ pub struct Verdict {
     pub moved: Vec<Suspect>,
     /// Ids that a narrowed query did not find: nothing is known of them yet either.
     pub unseen: Vec<Suspect>,
+    /// Whether the readings were interrupted, so that what moved says nothing of the ids.
+    pub interrupted: bool,
     /// Ids that are true after all: a write was in flight when they looked wrong.
     pub settled: u64,
 }
@@ -136,7 +139,7 @@ impl Watch {
     pub fn new(suspects: Vec<Suspect>) -> Self {
         let watched =
             suspects.into_iter().map(|suspect| Watched { suspect, state: State::Unread }).collect();
-        Self { watched }
+        Self { watched, interrupted: false }
     }
 
     /// The places of the ids that still have to be read.
@@ -163,6 +166,7 @@ impl Watch {
 
     /// The readings were interrupted: what moved meanwhile was not seen, so all may have.
     pub fn interrupt(&mut self) {
+        self.interrupted = true;
         for watched in &mut self.watched {
             watched.state = State::Moved;
         }
@@ -192,7 +196,7 @@ impl Watch {
     /// Ends the watch.
     #[must_use]
     pub fn judge(self, truth: &Truth) -> Verdict {
-        let mut verdict = Verdict::default();
+        let mut verdict = Verdict { interrupted: self.interrupted, ..Verdict::default() };
         for Watched { suspect, state } in self.watched {
             let State::Still(counter) = state else {
                 verdict.moved.push(suspect);

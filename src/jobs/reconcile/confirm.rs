@@ -21,7 +21,10 @@ impl Run<'_> {
         count: &mut Count<'_>,
         mut hold: Option<&mut Vec<Change>>,
     ) -> Result<(), Stop> {
-        for round in 1..=ROUNDS {
+        // A round in which the machine was too busy to read tells nothing, and is made good once.
+        let (mut round, mut spare) = (1, ROUNDS);
+        while round <= ROUNDS && !count.suspects.is_empty() {
+            let mut interrupted = false;
             let mut suspects = std::mem::take(&mut count.suspects);
             let of = suspects.len() as u64;
             while !suspects.is_empty() {
@@ -32,6 +35,7 @@ impl Run<'_> {
                 let size = self.pace.watchable(interval);
                 let portion = suspects.split_off(suspects.len().saturating_sub(size));
                 let verdict = self.watch(count, portion)?;
+                interrupted |= verdict.interrupted;
                 // What a narrowed query does not find, the whole one is asked for from now on.
                 self.narrow &= verdict.unseen.is_empty();
                 count.suspects.extend(verdict.moved);
@@ -46,6 +50,11 @@ impl Run<'_> {
                     Some(held) => held.extend(changes),
                     None => self.apply(count, &changes)?,
                 }
+            }
+            if interrupted && spare > 0 {
+                spare -= 1;
+            } else {
+                round += 1;
             }
         }
         Ok(())

@@ -131,7 +131,8 @@ pub(super) fn connect(server: &Server, silence: Duration) -> Result<Conn, MysqlE
             "SET SESSION net_write_timeout = 28800, wait_timeout = 28800".to_owned(),
             "SET SESSION TRANSACTION READ ONLY".to_owned(),
         ]);
-        match Conn::new(greeting).and_then(|_| Conn::new(session)) {
+        // Given back before the second is asked for: an account may be allowed a single connection.
+        match Conn::new(greeting).map(drop).and_then(|()| Conn::new(session)) {
             Ok(mut conn) => {
                 limit_statements(&mut conn, silence)?;
                 return Ok(conn);
