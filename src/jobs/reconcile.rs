@@ -1,5 +1,6 @@
 //! The kind `reconcile`: recounts one family of counters, or several that one query tells of.
 
+mod ahead;
 mod apply;
 mod confirm;
 mod discover;
@@ -8,6 +9,7 @@ mod fill;
 mod hot;
 mod readings;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::context::{Context, Progress, RunError, Stop};
@@ -17,6 +19,7 @@ use crate::reconcile::{Amount, Id, Pace, Refusal, check_changes};
 use crate::report::{Findings, Outcome};
 use crate::stores::mysql::{Select, Session};
 use crate::stores::redis::Redis;
+use ahead::Asked;
 use family::Count;
 
 /// Runs the job once. What was found before an error stays found.
@@ -50,6 +53,7 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
         narrow: true,
         findings,
         written: 0,
+        line: VecDeque::new(),
         turns: 0,
     };
     match run.reconcile(&mut counts) {
@@ -77,6 +81,8 @@ struct Run<'a> {
     findings: &'a mut Findings,
     /// Counters written or removed so far.
     written: u64,
+    /// What Redis was asked and has not answered yet, with the place of its family.
+    line: VecDeque<(usize, Asked)>,
     /// Portions that could be sent ahead so far.
     turns: u64,
 }
@@ -157,12 +163,6 @@ impl Run<'_> {
         Ok(clock::monotonic())
     }
 
-    /// Whether the next command may be sent before the last is answered.
-    fn sends_ahead(&mut self) -> bool {
-        self.turns += 1;
-        self.pace.is_unbounded() && !self.turns.is_multiple_of(MEASURED)
-    }
-
     /// Redis has answered; gives how long it took.
     fn reply_after(&mut self, asked: Instant) -> Duration {
         self.replied = clock::monotonic();
@@ -173,9 +173,6 @@ impl Run<'_> {
         (self.context.progress)(progress);
     }
 }
-
-/// While commands wait in line their cost cannot be told apart; every so many are sent alone.
-const MEASURED: u64 = 16;
 
 fn since(begun: Instant) -> Duration {
     clock::monotonic().saturating_duration_since(begun)

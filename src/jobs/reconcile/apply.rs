@@ -58,32 +58,9 @@ impl Run<'_> {
         Ok(done)
     }
 
-    /// [`Run::apply`] without waiting for the answer, where Redis may be asked without a pause: the
-    /// answer to the portion before is read instead. An empty portion only reads.
-    pub(super) fn apply_ahead(
-        &mut self,
-        count: &mut Count<'_>,
-        portion: Vec<Change>,
-    ) -> Result<(), Stop> {
-        self.context.check()?;
-        if !portion.is_empty() {
-            let sent = self.redis.send(count.target(), &portion);
-            self.unless_lost(sent)?;
-        }
-        let before = std::mem::replace(&mut count.sent, portion);
-        if !before.is_empty() {
-            let done = self.redis.sent(&before);
-            // What the server has forgotten how to write is confirmed and written again later.
-            let done = self.unless_lost(done)?.unwrap_or_else(|| vec![false; before.len()]);
-            self.replied = clock::monotonic();
-            self.take_done(count, &before, &done);
-        }
-        Ok(())
-    }
-
     /// An error that leaves it open whether a write has arrived is passed on only once it has, or
     /// can have no effect any more: the next run must not meet it.
-    fn unless_lost<T>(&self, answer: Result<T, RedisError>) -> Result<T, Stop> {
+    pub(super) fn unless_lost<T>(&self, answer: Result<T, RedisError>) -> Result<T, Stop> {
         if let Err(error) = &answer
             && error.kind.is_lost()
         {

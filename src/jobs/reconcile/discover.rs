@@ -3,7 +3,7 @@
 use super::family::{Count, Missing};
 use super::{Context, Progress, Run, Stop};
 use crate::reconcile::{
-    Amount, Id, IdSet, Refusal, Row, Suspect, check_result, compare, read_id, read_truth,
+    Amount, Id, IdSet, Refusal, Row, Suspect, check_result, read_id, read_truth,
 };
 use crate::stores::mysql::{Next, Rows};
 
@@ -25,10 +25,8 @@ impl Run<'_> {
                 Next::Nothing => {}
             }
         }
-        // What waits is sent; then nothing waits, and what was sent is taken.
-        for _ in 0..2 {
-            self.compare_waiting(counts)?;
-        }
+        self.compare_waiting(counts)?;
+        self.take_all(counts)?;
         for count in counts {
             count.scope.rows = self.findings.counters;
             if !count.target().is_shared() {
@@ -68,34 +66,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Compares the rows that wait. Where Redis may be asked without a pause, they are sent before
-    /// the answer to the last ones is read, so that neither side waits for the other.
     fn compare_waiting(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
-        if self.sends_ahead() {
-            for count in counts {
-                self.redis.ask_for(count.target(), count.waiting.iter().map(|row| &row.id))?;
-                self.take_asked(count)?;
-                std::mem::swap(&mut count.asked, &mut count.waiting);
-            }
-            return Ok(());
+        for place in 0..counts.len() {
+            let waiting = counts.get_mut(place).map(|count| std::mem::take(&mut count.waiting));
+            self.compare_rows(counts, place, waiting.unwrap_or_default())?;
         }
-        // Answers come in the order of the questions, so none may be left when one is asked alone.
-        for count in &mut *counts {
-            self.take_asked(count)?;
-        }
-        for count in counts.iter_mut().filter(|count| !count.waiting.is_empty()) {
-            let rows = std::mem::take(&mut count.waiting);
-            let counters = self.read(count.target(), rows.iter().map(|row| &row.id))?;
-            count.take(compare(&rows, &counters));
-        }
-        Ok(())
-    }
-
-    fn take_asked(&mut self, count: &mut Count<'_>) -> Result<(), Stop> {
-        let rows = std::mem::take(&mut count.asked);
-        let counters: Vec<Option<Amount>> =
-            self.redis.take(count.target(), rows.iter().map(|row| &row.id))?;
-        count.take(compare(&rows, &counters));
         Ok(())
     }
 

@@ -23,12 +23,8 @@ pub struct Count<'a> {
     pub missing: Missing,
     /// Rows that wait to be compared.
     pub waiting: Vec<Row>,
-    /// Rows whose counters Redis was asked for.
-    pub asked: Vec<Row>,
     /// Changes that wait to be written (R6).
     pub ready: Vec<Change>,
-    /// Changes that were sent and not answered yet.
-    pub sent: Vec<Change>,
     /// Rows that have a counter.
     pub present: u64,
     /// Rows whose counter is not 0.
@@ -81,9 +77,7 @@ impl<'a> Count<'a> {
             suspects: Vec::new(),
             absent: 0,
             waiting: Vec::new(),
-            asked: Vec::new(),
             ready: Vec::new(),
-            sent: Vec::new(),
             present: 0,
             nonzero: 0,
             touched: 0,

@@ -21,17 +21,16 @@ impl Run<'_> {
     /// end does not leave half a key behind (R7).
     pub(super) fn fill(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
         let absent = clock::monotonic();
-        let mut lost: Vec<&mut Count<'_>> =
-            counts.iter_mut().filter(|count| !matches!(count.missing, Missing::Few)).collect();
+        let is_lost = |count: &Count<'_>| !matches!(count.missing, Missing::Few);
+        let lost: Vec<usize> =
+            counts.iter().enumerate().filter(|(_, c)| is_lost(c)).map(|(place, _)| place).collect();
         if lost.is_empty() {
             return Ok(());
         }
         self.until(absent + self.work.settle)?;
-        let whole: Vec<&Count<'_>> = lost.iter().map(|count| &**count).collect();
+        let whole: Vec<&Count<'_>> = counts.iter().filter(|c| is_lost(c)).collect();
         let whole = self.whole(&whole);
         let of = self.findings.counters;
-        // Answers come in the order of the questions, whichever family they are for.
-        let ahead = lost.len() == 1;
         let mut filled = 0;
         self.mysql.start(whole)?;
         loop {
@@ -41,8 +40,8 @@ impl Run<'_> {
                 // know no snapshots.
                 Next::Columns(_) => self.until(clock::monotonic() + self.work.settle)?,
                 Next::Rows(rows) => {
-                    for (place, count) in lost.iter_mut().enumerate() {
-                        self.fill_from(&rows, place, count, ahead)?;
+                    for (column, place) in lost.iter().enumerate() {
+                        self.fill_from(&rows, column, *place, counts)?;
                     }
                     filled += rows.len() as u64;
                     self.tell(Progress::Filling { rows: filled, of });
@@ -51,23 +50,24 @@ impl Run<'_> {
                 Next::Nothing => {}
             }
         }
-        for count in &mut lost {
-            let rest = std::mem::take(&mut count.ready);
-            self.write_nil(count, rest, false)?;
+        for place in lost {
+            self.write_ready(place, counts)?;
         }
-        Ok(())
+        self.take_all(counts)
     }
 
     fn fill_from(
         &mut self,
         rows: &Rows,
+        column: usize,
         place: usize,
-        count: &mut Count<'_>,
-        ahead: bool,
+        counts: &mut [Count<'_>],
     ) -> Result<(), Stop> {
         for (id, values) in rows.iter() {
+            let (Some(count), Some(value)) = (counts.get_mut(place), values.get(column)) else {
+                continue;
+            };
             let id = read_id(id)?;
-            let Some(value) = values.get(place) else { continue };
             let truth = read_truth(&id, value, count.target())?;
             let wanted = match &count.missing {
                 Missing::All => true,
@@ -79,28 +79,20 @@ impl Run<'_> {
                 count.ready.push(Change { id, from: None, to, proof: Proof::Absent });
             }
             if count.ready.len() >= self.pace.writes() {
-                let portion = std::mem::take(&mut count.ready);
-                self.write_nil(count, portion, ahead)?;
+                self.write_ready(place, counts)?;
             }
         }
         Ok(())
     }
 
-    fn write_nil(
-        &mut self,
-        count: &mut Count<'_>,
-        portion: Vec<Change>,
-        ahead: bool,
-    ) -> Result<(), Stop> {
+    fn write_ready(&mut self, place: usize, counts: &mut [Count<'_>]) -> Result<(), Stop> {
+        let Some(count) = counts.get_mut(place) else { return Ok(()) };
+        let portion = std::mem::take(&mut count.ready);
         if self.context.mode.dry_run {
             let nil = self.still_nil(count, &portion)?;
             return self.apply(count, &nil);
         }
-        if ahead && self.sends_ahead() {
-            return self.apply_ahead(count, portion);
-        }
-        self.apply_ahead(count, Vec::new())?;
-        self.apply(count, &portion)
+        self.write_changes(counts, place, portion)
     }
 
     /// What a write would find, without the write.

@@ -4,6 +4,9 @@ use ::redis::Script;
 
 use crate::config::Target;
 
+/// The arguments: the latest time, how many counters, their ids, the expected values, the new ones. Ids
+/// stand in one row so that they can be handed on without a loop; loops cost more than the reads.
+///
 /// Refuses to run late. What was sent on a connection that has been given up since must not come
 /// to effect behind the back of the next run (the error is [`LATE`]).
 const HEAD: &str = "
@@ -13,12 +16,8 @@ if ARGV[1] ~= '' then
     return redis.error_reply('RECOUNTDLATE it was to be applied before ' .. ARGV[1])
   end
 end
-local ids, expected, new = {}, {}, {}
-for i = 2, #ARGV, 3 do
-  ids[#ids + 1] = ARGV[i]
-  expected[#expected + 1] = ARGV[i + 1]
-  new[#new + 1] = ARGV[i + 2]
-end
+local n = tonumber(ARGV[2])
+local id, expected, new = 2, 2 + n, 2 + 2 * n
 local held = {}
 ";
 
@@ -39,53 +38,54 @@ local function is(value, wanted)
   return not string.match(value, '^-?[1-9]%d*$') and tonumber(value) == tonumber(wanted)
 end
 local done, set, gone = {}, {}, {}
-for i = 1, #ids do
-  done[i] = 0
-  if is(held[i], expected[i]) then
+for i = 1, n do
+  if is(held[i], ARGV[expected + i]) then
     done[i] = 1
-    if new[i] == '' then gone[#gone + 1] = i else set[#set + 1] = i end
+    if ARGV[new + i] == '' then gone[#gone + 1] = i else set[#set + 1] = i end
+  else
+    done[i] = 0
   end
 end
 ";
 
-const READ_ZSET: &str = "held = redis.call('ZMSCORE', KEYS[1], unpack(ids))";
+const READ_ZSET: &str = "held = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 3, 2 + n))";
 const READ_ZSET_SINGLY: &str = "
-for i = 1, #ids do held[i] = redis.call('ZSCORE', KEYS[1], ids[i]) end";
+for i = 1, n do held[i] = redis.call('ZSCORE', KEYS[1], ARGV[id + i]) end";
 const WRITE_ZSET: &str = "
 local pairs, members = {}, {}
-for _, i in ipairs(set) do
-  pairs[#pairs + 1] = new[i]
-  pairs[#pairs + 1] = ids[i]
+for at, i in ipairs(set) do
+  pairs[2 * at - 1] = ARGV[new + i]
+  pairs[2 * at] = ARGV[id + i]
 end
-for _, i in ipairs(gone) do members[#members + 1] = ids[i] end
+for at, i in ipairs(gone) do members[at] = ARGV[id + i] end
 if #pairs > 0 then redis.call('ZADD', KEYS[1], unpack(pairs)) end
 if #members > 0 then redis.call('ZREM', KEYS[1], unpack(members)) end
 return done";
 
-const READ_HASH: &str = "held = redis.call('HMGET', KEYS[1], unpack(ids))";
+const READ_HASH: &str = "held = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, 2 + n))";
 const WRITE_HASH: &str = "
 local pairs, fields = {}, {}
-for _, i in ipairs(set) do
-  pairs[#pairs + 1] = ids[i]
-  pairs[#pairs + 1] = new[i]
+for at, i in ipairs(set) do
+  pairs[2 * at - 1] = ARGV[id + i]
+  pairs[2 * at] = ARGV[new + i]
 end
-for _, i in ipairs(gone) do fields[#fields + 1] = ids[i] end
+for at, i in ipairs(gone) do fields[at] = ARGV[id + i] end
 if #pairs > 0 then redis.call('HSET', KEYS[1], unpack(pairs)) end
 if #fields > 0 then redis.call('HDEL', KEYS[1], unpack(fields)) end
 return done";
 
 /// A key for each id; the id's place among the arguments holds the field.
 const READ_FIELDS: &str = "
-for i = 1, #ids do held[i] = redis.call('HGET', KEYS[i], ids[i]) end";
+for i = 1, n do held[i] = redis.call('HGET', KEYS[i], ARGV[id + i]) end";
 const WRITE_FIELDS: &str = "
-for _, i in ipairs(set) do redis.call('HSET', KEYS[i], ids[i], new[i]) end
-for _, i in ipairs(gone) do redis.call('HDEL', KEYS[i], ids[i]) end
+for _, i in ipairs(set) do redis.call('HSET', KEYS[i], ARGV[id + i], ARGV[new + i]) end
+for _, i in ipairs(gone) do redis.call('HDEL', KEYS[i], ARGV[id + i]) end
 return done";
 
 const READ_STRINGS: &str = "
-for i = 1, #ids do held[i] = redis.call('GET', KEYS[i]) end";
+for i = 1, n do held[i] = redis.call('GET', KEYS[i]) end";
 const WRITE_STRINGS: &str = "
-for _, i in ipairs(set) do redis.call('SET', KEYS[i], new[i], 'KEEPTTL') end
+for _, i in ipairs(set) do redis.call('SET', KEYS[i], ARGV[new + i], 'KEEPTTL') end
 for _, i in ipairs(gone) do redis.call('DEL', KEYS[i]) end
 return done";
 

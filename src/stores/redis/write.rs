@@ -53,14 +53,19 @@ impl Redis {
                 call.arg(key_of(target, &change.id));
             });
         }
-        call.arg(self.latest());
-        let text = |amount: Option<Amount>| amount.map(|a| a.to_string()).unwrap_or_default();
+        call.arg(self.latest()).arg(changes.len());
         for change in changes {
             match target {
                 Target::HashField { field, .. } => call.arg(field),
                 _ => call.arg(Arg(&change.id)),
             };
-            call.arg(text(change.from)).arg(text(change.to));
+        }
+        let text = |amount: Option<Amount>| amount.map(|a| a.to_string()).unwrap_or_default();
+        for change in changes {
+            call.arg(text(change.from));
+        }
+        for change in changes {
+            call.arg(text(change.to));
         }
         self.limit_reply_time()?;
         let sent = self.connection.send_packed_command(&call.get_packed_command());
