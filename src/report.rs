@@ -70,12 +70,16 @@ pub struct Findings {
     pub drifted: u64,
     /// Those of them that are true now.
     pub repaired: u64,
-    /// Ids whose difference could not be told from a write in flight; nothing was written.
+    /// Ids whose difference could not be told from a write in flight; nothing was written, or what
+    /// was written only brought them nearer to their truth (R5).
     pub unproven: u64,
     /// Those of the drifted that Redis lacked.
     pub missing: u64,
     /// Ids that Redis has and MySQL's result has not, and that stayed so.
     pub ghosts: u64,
+    /// Whether some of them were left for want of time.
+    #[serde(skip)]
+    pub hurried: bool,
     /// The sum of truth − counter over the drifted.
     pub drift_sum: Amount,
     /// The sum of its sizes.
@@ -95,6 +99,7 @@ impl Default for Findings {
             drifted: 0,
             repaired: 0,
             unproven: 0,
+            hurried: false,
             missing: 0,
             ghosts: 0,
             drift_sum: Amount::ZERO,

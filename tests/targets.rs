@@ -335,6 +335,40 @@ fn many_missing_counters_with_keys_of_their_own_are_filled_in() {
 }
 
 #[test]
+fn lost_targets_of_different_kinds_are_filled_side_by_side() {
+    let targets = "targets = { n = { zset = 'z' }, m = { hash = 'h' } }\nredis_share = '100%'";
+    let things = Things::new("BIGINT", targets, "");
+    let fill = "INSERT INTO things (id, n, m) SELECT seq, seq % 7 + 1, seq FROM seq_1_to_5000";
+    things.world.mysql().query_drop(fill).unwrap();
+    let output = things.once();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    assert_eq!(output.json()["missing"].as_u64(), Some(10_000));
+    assert_eq!(things.once().json()["outcome"], "clean");
+    let mut redis = things.world.connection();
+    let score: f64 = redis::cmd("ZSCORE").arg("z").arg("4999").query(&mut redis).unwrap();
+    let field: i64 = redis::cmd("HGET").arg("h").arg("4999").query(&mut redis).unwrap();
+    assert_eq!((score, field), (2.0, 4999));
+}
+
+#[test]
+fn a_broken_query_is_refused_also_where_most_rows_are_0() {
+    for kind in ALL {
+        let things = Things::of(kind, "BIGINT", "");
+        let fill = "INSERT INTO things (id, n) SELECT seq, seq <= 20 FROM seq_1_to_1000";
+        things.world.mysql().query_drop(fill).unwrap();
+        let mut redis = things.world.connection();
+        for id in 1..=1_000 {
+            kind.set(&mut redis, &id.to_string(), if id <= 20 { "1" } else { "0" });
+        }
+        assert_eq!(things.once().json()["outcome"], "clean", "{}", kind.target());
+        things.world.mysql().query_drop("UPDATE things SET n = 0").unwrap();
+        let output = things.once();
+        assert_eq!(output.code(), 4, "{}: {}", kind.target(), output.stdout);
+        assert_eq!(kind.get(&mut redis, "7").as_deref(), Some("1"));
+    }
+}
+
+#[test]
 fn a_server_without_zmscore_will_do() {
     let redis = Redis::start_with(&["--rename-command", "ZMSCORE", ""]);
     let things = Things::on(redis, "BIGINT", "target = { zset = 'n:zset' }", "");

@@ -25,10 +25,12 @@ pub fn attempt(job: &Job, context: &Context<'_>, started_at: DateTime<Utc>) -> A
     let duration = clock::monotonic().saturating_duration_since(begun);
     let (outcome, problem, retry) = match ended {
         Ok(Outcome::Partial) => {
-            let text = format!(
-                "{} ids cannot be told from writes in flight; the next run looks again",
-                findings.unproven
-            );
+            let n = findings.unproven;
+            let text = if findings.hurried {
+                format!("{n} ids could not be confirmed in time; raise timeout, or lower settle")
+            } else {
+                format!("{n} ids cannot be told from writes in flight; the next run looks again")
+            };
             (Outcome::Partial, Some(text), false)
         }
         Ok(outcome) => (outcome, None, false),

@@ -10,12 +10,13 @@ mod hot;
 mod readings;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::{Context, Progress, RunError, Stop};
 use crate::clock;
 use crate::config::{Ghosts, Job, Reconcile, Target};
-use crate::reconcile::{Amount, Id, Pace, Refusal, check_changes};
+use crate::reconcile::{Amount, Change, Id, Pace, Refusal, check_changes};
 use crate::report::{Findings, Outcome};
 use crate::stores::mysql::{Select, Session};
 use crate::stores::redis::Redis;
@@ -39,7 +40,7 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
     let pace = Pace::new(redis.round_trip(clock::monotonic)?, work.redis_share.factor());
     let mut counts = Vec::new();
     for family in &work.families {
-        counts.push(Count::begin(family, work, context, &mut redis)?);
+        counts.push(Count::begin(family, job, context, &mut redis)?);
     }
     let mut run = Run {
         job,
@@ -54,9 +55,14 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
         findings,
         written: 0,
         line: VecDeque::new(),
+        doubtful: Vec::new(),
         turns: 0,
     };
-    match run.reconcile(&mut counts) {
+    let ended = run.reconcile(&mut counts);
+    if ended.is_err() {
+        run.give_up(&mut counts);
+    }
+    match ended {
         Ok(()) => Ok(run.outcome(&counts)),
         // Refused means that nothing was written; what turns up later than that is a failure.
         Err(Stop::Refused(refusal)) if run.written > 0 => Err(RunError::Late(refusal).into()),
@@ -83,6 +89,8 @@ struct Run<'a> {
     written: u64,
     /// What Redis was asked and has not answered yet, with the place of its family.
     line: VecDeque<(usize, Asked)>,
+    /// Changes whose call was not answered, with the name of their family: they may be written.
+    doubtful: Vec<(Arc<str>, Vec<Change>)>,
     /// Portions that could be sent ahead so far.
     turns: u64,
 }
@@ -106,21 +114,31 @@ impl Run<'_> {
                 self.confirm(count, Some(&mut changes))?;
                 proven.push(changes);
             }
-            self.judge(counts, &proven)?;
+            let all: Vec<_> = counts.iter().zip(proven.iter().map(Vec::as_slice)).collect();
+            self.judge(&all)?;
             self.fill(counts)?;
             for (count, changes) in counts.iter_mut().zip(proven) {
                 self.apply(count, &changes)?;
             }
         }
-        for count in counts {
-            // What the guard has judged leaves so much room, and no more, for what comes later.
-            if within(count) {
-                self.confirm(count, None)?;
-                self.correct(count)?;
-            }
-            self.findings.unproven += count.suspects.len() as u64;
+        // What the guard has judged leaves so much room, and no more, for what comes later.
+        for count in counts.iter_mut().filter(|count| within(count)) {
+            self.confirm(count, None)?;
         }
+        for count in counts.iter_mut().filter(|count| within(count)) {
+            self.correct(count)?;
+        }
+        self.findings.unproven = counts.iter().map(|count| count.suspects.len() as u64).sum();
         Ok(())
+    }
+
+    /// Whether so many settles are left before the run has to be over. Ids for which they are not
+    /// stay unproven, which is better than a run that times out.
+    fn has_time_for(&mut self, settles: u32) -> bool {
+        let left = self.context.deadline.saturating_duration_since(clock::monotonic());
+        let enough = left > self.work.settle * settles;
+        self.findings.hurried |= !enough;
+        enough
     }
 
     fn outcome(&self, counts: &[Count<'_>]) -> Outcome {

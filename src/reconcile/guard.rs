@@ -136,6 +136,8 @@ pub struct Scope {
     pub held: u64,
     /// Rows of the result; 0 before they are counted.
     pub rows: u64,
+    /// Those of them whose value is not 0; 0 before they are counted.
+    pub truths: u64,
     /// Rows of the result of the last good run of the same query, if one is known.
     pub last_good: Option<u64>,
 }
@@ -143,11 +145,12 @@ pub struct Scope {
 impl Scope {
     /// What `max_changed` is a share of: the counters that Redis holds.
     ///
-    /// Where it holds less than a tenth of them, the key was lost and the app is making it anew:
-    /// each of the few counters there began from nothing and is wrong. A lost key is rebuilt
-    /// without asking, so the rows that are to be in it count then.
+    /// Where it holds less than a tenth of what should be in it, the key was lost and the app is
+    /// making it anew: each of the few counters there began from nothing and is wrong. A lost key is
+    /// rebuilt without asking, so what is to be in it counts then. Rows whose value is 0 do not:
+    /// they are in no key, lost or not.
     fn base(&self) -> u64 {
-        if self.held.saturating_mul(10) < self.rows { self.rows } else { self.held }
+        if self.held.saturating_mul(10) < self.truths { self.truths } else { self.held }
     }
 }
 
@@ -204,7 +207,7 @@ mod tests {
     fn scope(max_changed: &str, allow_empty: bool, force: bool, held: u64, rows: u64) -> Scope {
         let max_changed = Percent::parse(max_changed).unwrap();
         let guard = Guard { max_changed, allow_empty };
-        Scope { guard, force, held, rows, last_good: None }
+        Scope { guard, force, held, rows, truths: rows, last_good: None }
     }
 
     #[test]
@@ -243,6 +246,13 @@ mod tests {
         assert!(check_changes(&scope("0%", false, false, 100, 100), 1).is_err());
         assert_eq!(check_changes(&scope("0%", false, true, 100, 100), 100), Ok(()));
         assert_eq!(check_changes(&scope("0%", false, false, 0, 100), 0), Ok(()));
+    }
+
+    #[test]
+    fn rows_of_nothing_make_no_key_look_lost() {
+        let scope = Scope { truths: 90, ..scope("50%", false, false, 90, 1_000_000) };
+        assert!(check_changes(&scope, 90).is_err());
+        assert!(check_changes(&scope, 45).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::schema::{explain, open_beside};
 use super::{RunNumber, StateError, good};
 use crate::clock;
 use crate::config::Job;
-use crate::jobs::{self, Ledger};
+use crate::jobs::{self, Gate, Ledger};
 use crate::reconcile::Repair;
 
 /// How long to leave a disk alone that has failed; what is repaired meanwhile is only counted.
@@ -145,19 +146,24 @@ impl Recorder {
         let folder = evidence::folder(&self.state);
         fs::create_dir_all(&folder)?;
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        // `once` by root must not leave a folder in which the daemon may not write. For anybody
-        // else this fails, and is not needed.
-        let owner = fs::metadata(&self.state)?;
-        for made in [folder.as_path(), path] {
-            if fs::metadata(made)?.uid() != owner.uid() {
-                chown(made, Some(owner.uid()), Some(owner.gid())).ok();
-            }
-        }
+        self.give_to_owner(&[&folder, path])?;
         // A line that a full disk has cut off must not swallow the next one.
         if file.metadata()?.len() > 0 {
             file.write_all(b"\n")?;
         }
         Ok(file)
+    }
+
+    /// `once` by root must not leave a folder in which the daemon may not write. For anybody else
+    /// this fails, and is not needed.
+    fn give_to_owner(&self, made: &[&Path]) -> io::Result<()> {
+        let owner = fs::metadata(&self.state)?;
+        for made in made {
+            if fs::metadata(made)?.uid() != owner.uid() {
+                chown(made, Some(owner.uid()), Some(owner.gid())).ok();
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, to: &Connection, repairs: &BTreeMap<Arc<str>, u64>) -> rusqlite::Result<()> {
@@ -202,6 +208,16 @@ impl Ledger for Recorder {
         })
     }
 
+    fn gate(&self, place: &str) -> Option<Gate> {
+        let (folder, path) = gate_of(&self.state, place);
+        let opened = Gate::open(&path).inspect(|_| {
+            self.give_to_owner(&[&folder, &path]).ok();
+        });
+        let job = &self.job.name;
+        let tell = |error| log::debug!("{job}: no gate at {}: {error}", path.display());
+        opened.map_err(tell).ok()
+    }
+
     fn wrote(&self, repairs: &[Repair]) {
         if repairs.is_empty() {
             return;
@@ -234,4 +250,16 @@ impl Drop for Recorder {
             self.complain(&mut book, failure);
         }
     }
+}
+
+/// The folder and the file of a gate, beside the state. Two places that share one by accident wait for
+/// each other.
+fn gate_of(state: &Path, place: &str) -> (PathBuf, PathBuf) {
+    let mut hasher = DefaultHasher::new();
+    place.hash(&mut hasher);
+    let mut folder = state.as_os_str().to_owned();
+    folder.push("-gates");
+    let folder = PathBuf::from(folder);
+    let file = folder.join(format!("{:016x}", hasher.finish()));
+    (folder, file)
 }

@@ -82,10 +82,7 @@ impl Redis {
             Err(_) => return Err(fail(RedisErrorKind::NoAnswer)),
         };
         let server = Arc::clone(server);
-        let mut redis =
-            Self { server, connection, deadline, singly: false, clock: None, loaded: Vec::new() };
-        redis.clock = redis.read_clock()?;
-        Ok(redis)
+        Ok(Self { server, connection, deadline, singly: false, clock: None, loaded: Vec::new() })
     }
 
     /// How long a command without work takes: the way there and back.

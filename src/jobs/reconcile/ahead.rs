@@ -63,13 +63,16 @@ impl Run<'_> {
         changes: Vec<Change>,
     ) -> Result<(), Stop> {
         let ahead = self.may_go_ahead(counts)?;
+        if counts.get(place).is_some_and(|count| !self.redis.is_ready_for(count.target())) {
+            self.take_all(counts)?;
+        }
         let Some(count) = counts.get_mut(place).filter(|_| !changes.is_empty()) else {
             return Ok(());
         };
         if ahead {
             self.context.check()?;
             let sent = self.redis.send(count.target(), &changes);
-            self.unless_lost(sent)?;
+            self.unless_lost(count, &changes, sent)?;
             self.line.push_back((place, Asked::Changes(changes)));
             return Ok(());
         }
@@ -84,7 +87,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn take_first(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
+    pub(super) fn take_first(&mut self, counts: &mut [Count<'_>]) -> Result<(), Stop> {
         let Some((place, asked)) = self.line.pop_front() else { return Ok(()) };
         let Some(count) = counts.get_mut(place) else { return Ok(()) };
         match asked {
@@ -96,7 +99,8 @@ impl Run<'_> {
             Asked::Changes(changes) => {
                 let done = self.redis.sent(&changes);
                 // What the server has forgotten how to write is confirmed and written again later.
-                let done = self.unless_lost(done)?.unwrap_or_else(|| vec![false; changes.len()]);
+                let done = self.unless_lost(count, &changes, done)?;
+                let done = done.unwrap_or_else(|| vec![false; changes.len()]);
                 self.take_done(count, &changes, &done);
             }
         }

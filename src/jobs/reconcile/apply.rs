@@ -1,7 +1,13 @@
 //! Writing what is proven, and writing down what was written (R7, R10).
 
+use std::sync::Arc;
+use std::thread;
+
+use chrono::{DateTime, Utc};
+
+use super::ahead::Asked;
 use super::family::Count;
-use super::{Run, Stop};
+use super::{Run, RunError, Stop};
 use crate::clock;
 use crate::reconcile::{Amount, Change, Proof, Repair, Suspect, check_changes};
 use crate::stores::redis::{RedisError, WRITE_WINDOW};
@@ -12,15 +18,12 @@ const LOGGED: u64 = 10;
 impl Run<'_> {
     /// Refuses if any family's proven changes are more than the guard lets through; the report
     /// tells what it would have been.
-    pub(super) fn judge(
-        &mut self,
-        counts: &[Count<'_>],
-        proven: &[Vec<Change>],
-    ) -> Result<(), Stop> {
-        for (count, changes) in counts.iter().zip(proven) {
+    pub(super) fn judge(&mut self, proven: &[(&Count<'_>, &[Change])]) -> Result<(), Stop> {
+        for (count, changes) in proven {
             let touched = changes.iter().filter(|change| change.touches_existing()).count();
             if let Err(refusal) = check_changes(&count.scope, touched as u64) {
-                proven.iter().flatten().for_each(|change| self.findings.add(change));
+                let all = proven.iter().flat_map(|(_, changes)| *changes);
+                all.for_each(|change| self.findings.add(change));
                 return Err(refusal.into());
             }
         }
@@ -52,21 +55,64 @@ impl Run<'_> {
         }
         let begun = self.pause()?;
         let done = self.redis.compare_and_set(count.target(), portion);
-        let done = self.unless_lost(done)?;
+        let done = self.unless_lost(count, portion, done)?;
         let elapsed = self.reply_after(begun);
         self.pace.after_write(portion.len(), elapsed);
         Ok(done)
     }
 
-    /// An error that leaves it open whether a write has arrived is passed on only once it has, or
-    /// can have no effect any more: the next run must not meet it.
-    pub(super) fn unless_lost<T>(&self, answer: Result<T, RedisError>) -> Result<T, Stop> {
+    /// Remembers the changes of a call of which it is not known whether it has arrived.
+    pub(super) fn unless_lost<T>(
+        &mut self,
+        count: &Count<'_>,
+        changes: &[Change],
+        answer: Result<T, RedisError>,
+    ) -> Result<T, Stop> {
         if let Err(error) = &answer
             && error.kind.is_lost()
         {
-            self.context.wait(WRITE_WINDOW).ok();
+            self.doubtful.push((count.family.name(), changes.to_vec()));
         }
         Ok(answer?)
+    }
+
+    /// Ends a run that has failed: takes the answers that are still to come, and writes down what
+    /// may have been written by calls that will not be answered any more.
+    pub(super) fn give_up(&mut self, counts: &mut [Count<'_>]) {
+        let writes = |(_, asked): &(usize, Asked)| matches!(asked, Asked::Changes(_));
+        while self.doubtful.is_empty() && self.line.iter().any(writes) {
+            // Where the server has answered with an error, the next answer may still come.
+            match self.take_first(counts) {
+                Err(Stop::Failed(RunError::Redis(error))) if error.kind.is_lost() => break,
+                Ok(()) | Err(_) => {}
+            }
+        }
+        for (place, asked) in std::mem::take(&mut self.line) {
+            if let (Asked::Changes(changes), Some(count)) = (asked, counts.get(place)) {
+                self.doubtful.push((count.family.name(), changes));
+            }
+        }
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let calls: usize = doubtful.iter().map(|(_, changes)| changes.len()).sum();
+        if calls == 0 {
+            return;
+        }
+        log::warn!(
+            "{}: {calls} writes were sent and not answered; if they have arrived they are right, \
+             and `explain` shows them either way",
+            self.job.name
+        );
+        // They have arrived by then, or can have no effect any more: the next run must not meet them.
+        thread::sleep(WRITE_WINDOW);
+        self.written += calls as u64;
+        let at = clock::wall();
+        for (target, changes) in doubtful {
+            // To undo what was never written is harmless where the counter must hold what was
+            // written. It is not for what was added to a counter in motion.
+            let exact = changes.into_iter().filter(|change| !change.proof.is_relative());
+            let repairs: Vec<Repair> = exact.map(|change| repair(&target, change, at)).collect();
+            self.context.ledger.wrote(&repairs);
+        }
     }
 
     /// Takes note of what was written, and of what has moved.
@@ -79,9 +125,7 @@ impl Run<'_> {
                 continue;
             }
             self.note(count, change);
-            let Change { id, from: before, to: after, proof } = change.clone();
-            let target = count.family.name();
-            repairs.push(Repair { target, id, before, after, at, proof });
+            repairs.push(repair(&count.family.name(), change.clone(), at));
         }
         if !self.context.mode.dry_run {
             self.context.ledger.wrote(&repairs);
@@ -116,6 +160,11 @@ impl Run<'_> {
             );
         }
     }
+}
+
+fn repair(target: &Arc<str>, change: Change, at: DateTime<Utc>) -> Repair {
+    let Change { id, from: before, to: after, proof } = change;
+    Repair { target: Arc::clone(target), id, before, after, at, proof }
 }
 
 impl From<Change> for Suspect {

@@ -12,10 +12,16 @@ use crate::reconcile::{
     snapshot_distance,
 };
 
+/// Proven changes after which a refusal need not wait for the rest. Fewer are told in full.
+const ENOUGH: usize = 10_000;
+/// How many settles a watch takes: from one before the first of three snapshots to one after the
+/// last, and the time of the queries.
+const WATCH: u32 = 4;
+
 impl Run<'_> {
     /// Takes the family's suspects through the watch, in portions, and those of which nothing is
-    /// known then again, for [`ROUNDS`] rounds; leaves those that kept moving (R4). What is proven
-    /// is written at once, or gathered in `hold`.
+    /// known then again, for [`ROUNDS`] rounds; leaves those that kept moving (R4), and those for
+    /// which no time is left. What is proven is written at once, or gathered in `hold`.
     pub(super) fn confirm(
         &mut self,
         count: &mut Count<'_>,
@@ -25,31 +31,31 @@ impl Run<'_> {
         let (mut round, mut spare) = (1, ROUNDS);
         while round <= ROUNDS && !count.suspects.is_empty() {
             let mut interrupted = false;
-            let mut suspects = std::mem::take(&mut count.suspects);
+            let suspects = std::mem::take(&mut count.suspects);
             let of = suspects.len() as u64;
-            while !suspects.is_empty() {
-                let ids = of - suspects.len() as u64;
-                self.tell(Progress::Confirming { round, ids, of });
-                // The pauses between the readings are three quarters of an interval on average.
-                let interval = reading_interval(self.work.settle).mul_f64(0.75);
-                let size = self.pace.watchable(interval);
-                let portion = suspects.split_off(suspects.len().saturating_sub(size));
-                let verdict = self.watch(count, portion)?;
-                interrupted |= verdict.interrupted;
-                // What a narrowed query does not find, the whole one is asked for from now on.
-                self.narrow &= verdict.unseen.is_empty();
-                count.suspects.extend(verdict.moved);
-                count.suspects.extend(verdict.unseen);
-                let mut changes = verdict.drifted;
-                if count.ghosts == Some(Ghosts::Remove) {
-                    changes.extend(verdict.ghosts);
-                } else {
-                    verdict.ghosts.iter().for_each(|ghost| self.findings.add(ghost));
+            // A narrowed query does not find what the result has not, so that ghosts are asked for
+            // by the whole query, and by themselves.
+            let (known, ghosts): (Vec<_>, Vec<_>) = suspects.into_iter().partition(|s| s.in_truth);
+            let mut done = 0;
+            for mut suspects in [known, ghosts] {
+                while !suspects.is_empty() {
+                    if !self.has_time_for(WATCH) {
+                        count.suspects.append(&mut suspects);
+                        break;
+                    }
+                    self.tell(Progress::Confirming { round, ids: done, of });
+                    // The pauses between the readings are three quarters of an interval on average.
+                    let interval = reading_interval(self.work.settle).mul_f64(0.75);
+                    let size = self.pace.watchable(interval);
+                    let portion = suspects.split_off(suspects.len().saturating_sub(size));
+                    done += portion.len() as u64;
+                    let verdict = self.watch(count, portion)?;
+                    interrupted |= verdict.interrupted;
+                    self.take_verdict(count, verdict, hold.as_deref_mut())?;
                 }
-                match &mut hold {
-                    Some(held) => held.extend(changes),
-                    None => self.apply(count, &changes)?,
-                }
+            }
+            if !self.has_time_for(WATCH) {
+                return Ok(());
             }
             if interrupted && spare > 0 {
                 spare -= 1;
@@ -60,10 +66,37 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Writes what a watch has proven, or gathers it. What is too much already will not become less:
+    /// the guard then refuses before the rest is watched (R7).
+    fn take_verdict(
+        &mut self,
+        count: &mut Count<'_>,
+        verdict: Verdict,
+        hold: Option<&mut Vec<Change>>,
+    ) -> Result<(), Stop> {
+        count.suspects.extend(verdict.moved);
+        // They are not found by a narrowed query; whether they are ghosts, the whole one tells.
+        let unseen = verdict.unseen.into_iter();
+        count.suspects.extend(unseen.map(|suspect| Suspect { in_truth: false, ..suspect }));
+        let mut changes = verdict.drifted;
+        if count.ghosts == Some(Ghosts::Remove) {
+            changes.extend(verdict.ghosts);
+        } else {
+            verdict.ghosts.iter().for_each(|ghost| self.findings.add(ghost));
+        }
+        let Some(held) = hold else { return self.apply(count, &changes) };
+        held.extend(changes);
+        if held.len() < ENOUGH {
+            return Ok(());
+        }
+        self.judge(&[(&*count, held.as_slice())])
+    }
+
     /// Watches the counters of some ids from a settle before the first of several snapshots of their
     /// truth to a settle after the last.
     fn watch(&mut self, count: &Count<'_>, suspects: Vec<Suspect>) -> Result<Verdict, Stop> {
         let settle = self.work.settle;
+        let ghosts = suspects.iter().any(|suspect| !suspect.in_truth);
         let mut watching = Watching {
             target: count.target(),
             watch: Watch::new(suspects),
@@ -77,7 +110,8 @@ impl Run<'_> {
         if ids.is_empty() {
             return Ok(watching.watch.judge(&Truth::default()));
         }
-        let snapshot = self.snapshot(count, &ids, &mut watching)?;
+        let mut kind = self.kind_for(&ids, ghosts);
+        let snapshot = self.snapshot(count, &ids, &mut kind, &mut watching)?;
         let mut last = snapshot.answered;
         for _ in 1..SNAPSHOTS {
             let ids = watching.watch.differing(&snapshot.truth);
@@ -86,7 +120,7 @@ impl Run<'_> {
             }
             let pause = snapshot_distance(settle, &mut watching.rhythm.random);
             watching.until(self, clock::monotonic() + pause)?;
-            let again = self.snapshot(count, &ids, &mut watching)?;
+            let again = self.snapshot(count, &ids, &mut kind, &mut watching)?;
             watching.watch.compare(&snapshot.truth, &again.truth);
             last = again.answered;
         }

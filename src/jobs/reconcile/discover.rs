@@ -34,6 +34,7 @@ impl Run<'_> {
             }
             check_result(&count.scope)?;
             self.sweep(count, &ids)?;
+            count.scope.held = count.scope.held.saturating_sub(count.zeros());
         }
         Ok(())
     }
@@ -52,6 +53,7 @@ impl Run<'_> {
             self.findings.counters += 1;
             for (count, value) in counts.iter_mut().zip(values) {
                 let truth = read_truth(&id, value, count.target())?;
+                count.scope.truths += u64::from(!truth.is_zero());
                 // Nothing is asked of a key that is not there; its values only have to be good.
                 if !matches!(count.missing, Missing::All) {
                     count.waiting.push(Row { id: id.clone(), truth });

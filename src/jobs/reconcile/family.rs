@@ -1,7 +1,8 @@
 //! One family of counters on its way through a run.
 
-use super::{Context, Ghosts, Reconcile, Refusal, Stop};
-use crate::config::{Family, Target};
+use super::{Context, Ghosts, Refusal, Stop};
+use crate::config::{Family, Job, Target};
+use crate::jobs::Gate;
 use crate::reconcile::{Change, Comparison, IdSet, Row, Scope, Suspect};
 use crate::stores::redis::{KeyKind, Redis};
 
@@ -15,6 +16,8 @@ pub struct Count<'a> {
     /// What becomes of its ghosts; `None`: they are not looked for.
     pub ghosts: Option<Ghosts>,
     pub scope: Scope,
+    /// Shared with all who write to these counters.
+    pub gate: Option<Gate>,
     /// Ids that looked wrong, and of which nothing is known yet.
     pub suspects: Vec<Suspect>,
     /// How many of them had no counter.
@@ -49,11 +52,16 @@ impl<'a> Count<'a> {
     /// Looks at the key.
     pub fn begin(
         family: &'a Family,
-        work: &Reconcile,
+        job: &Job,
         context: &Context<'_>,
         redis: &mut Redis,
     ) -> Result<Self, Stop> {
-        let target = &family.target;
+        let (work, target) = (&job.work, &family.target);
+        let place = crate::jobs::place(job, &family.name());
+        let gate = place.and_then(|place| context.ledger.gate(&place));
+        while gate.as_ref().is_some_and(|gate| !gate.share()) {
+            context.wait(Context::SLICE)?;
+        }
         let mut missing = Missing::Few;
         if target.is_shared() {
             match redis.key_kind(target)? {
@@ -67,12 +75,13 @@ impl<'a> Count<'a> {
         }
         let held = redis.held(target)?;
         let (force, last_good) = (context.mode.force, context.ledger.last_good());
-        let scope = Scope { guard: work.guard, force, held, rows: 0, last_good };
+        let scope = Scope { guard: work.guard, force, held, rows: 0, truths: 0, last_good };
         let ghosts = family.ghosts(work.ghosts);
         Ok(Self {
             family,
             ghosts,
             scope,
+            gate,
             missing,
             suspects: Vec::new(),
             absent: 0,
@@ -117,9 +126,15 @@ impl<'a> Count<'a> {
         }
     }
 
-    /// How many counters Redis holds as far as `held` tells, of those that belong to a row.
+    /// How many counters Redis holds, as it tells it, of those that belong to a row: a zset tells
+    /// how many are 0, a hash does not.
     pub fn matched(&self) -> u64 {
         if matches!(self.target(), Target::Zset { .. }) { self.nonzero } else { self.present }
+    }
+
+    /// How many of the counters that Redis tells of are 0, and so as good as absent (R1).
+    pub fn zeros(&self) -> u64 {
+        self.matched() - self.nonzero
     }
 
     /// How many counters that Redis holds would change or go if every suspect were wrong (R7).

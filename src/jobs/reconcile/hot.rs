@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::family::Count;
-use super::readings::{Readings, Rhythm};
-use super::{Progress, Run, Stop, since};
+use super::readings::{Kind, Readings, Rhythm};
+use super::{Context, Progress, Run, Stop, since};
 use crate::clock;
 use crate::config::Target;
+use crate::jobs::Gate;
 use crate::reconcile::{
     Amount, Change, Correction, Id, Proof, SANDWICHES, Samples, Suspect, snapshot_distance,
 };
@@ -17,12 +18,20 @@ const MOST: usize = 200;
 /// to hold still for one way to Redis and back.
 const TRIES: u32 = 50;
 
+/// How many settles the samples take at most: half a settle between them on average, three quarters
+/// at worst, and one before and after.
+const SAMPLING: u32 = 40;
+
 impl Run<'_> {
     /// Samples the ids that kept moving, and corrects those whose samples prove a drift.
     pub(super) fn correct(&mut self, count: &mut Count<'_>) -> Result<(), Stop> {
         // Without narrowing, every sample would cost a whole query.
-        if count.suspects.is_empty() || !self.narrow {
+        if count.suspects.is_empty() || !self.narrow || !self.has_time_for(SAMPLING) {
             return Ok(());
+        }
+        // Whoever else writes now may correct the same drift.
+        if !count.gate.as_ref().is_some_and(Gate::take) {
+            return self.share_again(count);
         }
         // A ghost that moves is no ghost for long: its rows come and go.
         let (mut hot, left): (Vec<Suspect>, Vec<Suspect>) =
@@ -39,6 +48,13 @@ impl Run<'_> {
                 }
                 _ => count.suspects.push(suspect),
             }
+        }
+        self.share_again(count)
+    }
+
+    fn share_again(&self, count: &Count<'_>) -> Result<(), Stop> {
+        while count.gate.as_ref().is_some_and(|gate| !gate.share()) {
+            self.context.wait(Context::SLICE)?;
         }
         Ok(())
     }
@@ -65,8 +81,9 @@ impl Run<'_> {
             let pause = snapshot_distance(settle, &mut sampling.rhythm.random);
             sampling.until(self, clock::monotonic() + pause)?;
             sampling.read(self)?;
-            let snapshot = self.snapshot(count, &ids, &mut sampling)?;
-            if !self.narrow {
+            let mut kind = Kind::Narrowed;
+            let snapshot = self.snapshot(count, &ids, &mut kind, &mut sampling)?;
+            if kind == Kind::Whole {
                 break;
             }
             sampling.read(self)?;

@@ -7,7 +7,7 @@ use super::family::Count;
 use super::{Context, Run, RunError, Stop};
 use crate::clock;
 use crate::reconcile::{Id, Refusal, Truth, read_id, read_truth, reading_pause};
-use crate::stores::mysql::{MysqlErrorKind, Narrow, Next, Select, Session};
+use crate::stores::mysql::{Narrow, Next, Select, Session};
 
 /// When to read next: at no even rhythm, so that an app in the same rhythm cannot stay unseen.
 pub struct Rhythm {
@@ -70,27 +70,39 @@ pub struct Snapshot {
     pub answered: Instant,
 }
 
+/// How the truth of some ids is asked for: the same way in all of one watch, for what one query does
+/// not find another may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By the query narrowed to the ids.
+    Narrowed,
+    /// By the whole query.
+    Whole,
+}
+
 impl Run<'_> {
-    /// Takes a snapshot of the truth of some ids, with readings going on meanwhile: by a narrowed
-    /// query while that pays, else by the whole one.
+    /// How to ask for the truth of some ids.
+    pub(super) fn kind_for(&self, ids: &[Id], ghosts: bool) -> Kind {
+        if self.narrow && !ghosts && self.is_few(ids.len()) { Kind::Narrowed } else { Kind::Whole }
+    }
+
+    /// Takes a snapshot of the truth of some ids, with readings going on meanwhile. Where the query
+    /// turns out not to be narrowed, the whole of it is asked, from now on.
     pub(super) fn snapshot(
         &mut self,
         count: &Count<'_>,
         ids: &[Id],
+        kind: &mut Kind,
         readings: &mut impl Readings,
     ) -> Result<Snapshot, Stop> {
         let whole = self.whole(&[count]);
-        if self.narrow && self.is_few(ids.len()) {
+        if *kind == Kind::Narrowed {
             let only = Some(Narrow { column: self.column.clone(), ids: ids.to_vec() });
             match self.take_snapshot(count, Select { only, ..whole.clone() }, ids, readings) {
-                // Not every query can be a derived table; the whole of it will do.
-                Err(Stop::Failed(RunError::Mysql(error)))
-                    if matches!(
-                        error.kind,
-                        MysqlErrorKind::BadQuery(_) | MysqlErrorKind::Server { code: 1060, .. }
-                    ) =>
-                {
-                    self.narrow = false;
+                // Not every query can be a derived table, and not every id can be compared with its
+                // first column; the whole of it will do, or tell what is really wrong.
+                Err(Stop::Failed(RunError::Mysql(error))) if error.kind.may_be_narrowing() => {
+                    (*kind, self.narrow) = (Kind::Whole, false);
                     self.mysql = Session::open(&self.work.mysql, self.job.limits.timeout)?;
                 }
                 answer => return answer,

@@ -130,6 +130,21 @@ impl Kind for MysqlErrorKind {
     }
 }
 
+impl MysqlErrorKind {
+    /// Whether a narrowed query may have failed for being narrowed: the server's answer is neither
+    /// about a lock, nor about a limit, nor that it was stopped.
+    #[must_use]
+    pub fn may_be_narrowing(&self) -> bool {
+        match self {
+            Self::BadQuery(_) => true,
+            Self::Server { code, .. } => {
+                !matches!(code, 1040 | 1203 | 1205 | 1213 | 1226 | 1317 | 1969 | 3024)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<::mysql::Error> for MysqlErrorKind {
     fn from(error: ::mysql::Error) -> Self {
         use ::mysql::{DriverError, Error};

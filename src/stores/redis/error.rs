@@ -67,9 +67,6 @@ pub enum RedisErrorKind {
         /// What is there, cut short.
         value: String,
     },
-    /// A write came to the server too late, or its clock has stepped.
-    #[error("a write arrived more than 2 s after it was sent, or Redis's clock stepped")]
-    Late,
     /// It is a node of a cluster, and the key lives on another.
     #[error("{0}")]
     Cluster(String),
@@ -101,7 +98,6 @@ impl Kind for RedisErrorKind {
             Self::Denied(_) => "check user, password and ACL",
             Self::WrongType(_) | Self::OtherType { .. } => "correct target, or remove the key",
             Self::NotACounter { .. } => "correct target, or remove it",
-            Self::Late => "it was not applied; the next run goes on from there",
             Self::Cluster(_) => "recountd does not follow a cluster; point url at the key's node",
             Self::ReadOnly(_) => "point url at the primary",
             Self::Full(_) => "raise maxmemory",
@@ -122,7 +118,6 @@ impl Kind for RedisErrorKind {
             Self::Thread(_)
             | Self::Unreachable(_)
             | Self::NoAnswer
-            | Self::Late
             | Self::ReadOnly(_)
             | Self::Full(_)
             | Self::Lost(_)

@@ -73,7 +73,8 @@ impl Redis {
     }
 
     /// Says of each of the changes that were sent first, of those that have not been answered,
-    /// whether it was written. `None`: the server had lost the script, and none was.
+    /// whether it was written. `None`: none was, for the server had lost the script, or it came too
+    /// late.
     ///
     /// # Errors
     /// As every command.
@@ -89,21 +90,29 @@ impl Redis {
             }
         };
         match error.code() {
-            Some("NOSCRIPT") => {
+            Some("NOSCRIPT" | LATE) => {
                 self.loaded.clear();
                 Ok(None)
             }
-            Some(LATE) => Err(RedisError::new(&self.server, RedisErrorKind::Late)),
             _ => Err(RedisError::new(&self.server, &error)),
         }
     }
 
-    /// Makes sure that the server knows the script for a target; gives its hash.
+    /// Whether changes for the target can be sent at once. If not, no answer may be outstanding: the
+    /// server has to be told the script first.
+    #[must_use]
+    pub fn is_ready_for(&self, target: &Target) -> bool {
+        self.loaded.iter().any(|(known, _)| *known == std::mem::discriminant(target))
+    }
+
+    /// Makes sure that the server knows the script for a target; gives its hash. Looks at the
+    /// server's clock again as well, which is what a write that came too late asks for.
     fn load(&mut self, target: &Target) -> Result<String, RedisError> {
         let kind = std::mem::discriminant(target);
         if let Some((_, hash)) = self.loaded.iter().find(|(known, _)| *known == kind) {
             return Ok(hash.clone());
         }
+        self.clock = self.read_clock()?;
         let script: Script = script::compare_and_set(target, self.singly);
         self.limit_reply_time()?;
         let loaded = script.prepare_invoke().load(&mut self.connection);
