@@ -136,12 +136,12 @@ fn after_a_storm_every_counter_is_exact_and_nothing_was_repaired_that_was_not_lo
         let daemon = world.recountd.spawn_run();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.05, first));
-        thread::sleep(Duration::from_secs(9).max(settle * 20));
+        thread::sleep(Duration::from_secs(18).max(settle * 60));
         let one = held(settle, writer.stop())?;
         let mark = daemon.stderr.lines().len();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.0, second));
-        thread::sleep(Duration::from_secs(12).max(settle * 30));
+        thread::sleep(Duration::from_secs(32).max(settle * 100));
         let two = held(settle, writer.stop())?;
 
         eventually(SOON, "every counter is exact", || world.wrong().is_empty());

@@ -31,6 +31,8 @@ pub struct Samples {
     settle: Duration,
     runs: Vec<Run>,
     sandwiches: Vec<Sandwich>,
+    /// Sandwiches in which the counter was true.
+    zeros: usize,
     /// Whether something was seen that this rule cannot judge.
     spoilt: bool,
 }
@@ -59,7 +61,7 @@ impl Samples {
     /// Begins to collect.
     #[must_use]
     pub fn new(settle: Duration) -> Self {
-        Self { settle, runs: Vec::new(), sandwiches: Vec::new(), spoilt: false }
+        Self { settle, runs: Vec::new(), sandwiches: Vec::new(), zeros: 0, spoilt: false }
     }
 
     /// Takes a reading of the counter. Absent is 0 (R1).
@@ -89,10 +91,19 @@ impl Samples {
     pub fn truth(&mut self, asked: Duration, answered: Duration, truth: Amount) {
         match truth {
             Amount::Int(truth) if self.sandwiches.len() < SANDWICHES => {
+                self.zeros += usize::from(self.runs.last().is_some_and(|run| run.value == truth));
                 self.sandwiches.push(Sandwich { asked, answered, truth });
             }
             _ => self.spoilt = true,
         }
+    }
+
+    /// Whether the counter was true so often already that the samples will not agree on anything else:
+    /// most hot ids only looked wrong because a write was in flight. Nothing is known of it then,
+    /// and further samples are not worth their time.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.spoilt || self.zeros > SANDWICHES / 8
     }
 
     /// What the samples prove; `None`: nothing, the id stays unproven.

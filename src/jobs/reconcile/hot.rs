@@ -38,8 +38,9 @@ impl Run<'_> {
             std::mem::take(&mut count.suspects).into_iter().partition(|s| s.in_truth);
         count.suspects = left;
         count.suspects.extend(hot.split_off(hot.len().min(MOST)));
-        let sampled = self.sample(count, hot)?;
-        for (suspect, samples) in sampled {
+        let sampling = self.sample(count, hot)?;
+        count.suspects.extend(sampling.hopeless);
+        for (suspect, samples) in sampling.hot {
             match samples.judge() {
                 Some(correction) if self.add(count, &suspect.id, correction)? => {
                     if correction.proof == Proof::Nearest {
@@ -59,29 +60,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn sample(
-        &mut self,
-        count: &Count<'_>,
-        hot: Vec<Suspect>,
-    ) -> Result<Vec<(Suspect, Samples)>, Stop> {
+    fn sample<'c>(&mut self, count: &Count<'c>, hot: Vec<Suspect>) -> Result<Sampling<'c>, Stop> {
         let settle = self.work.settle;
-        let ids: Vec<Id> = hot.iter().map(|suspect| suspect.id.clone()).collect();
         let mut sampling = Sampling {
             target: count.target(),
             begun: clock::monotonic(),
             rhythm: Rhythm::new(settle),
             hot: hot.into_iter().map(|suspect| (suspect, Samples::new(settle))).collect(),
+            hopeless: Vec::new(),
         };
         // What had landed in the settle before the first sandwich is part of its proof.
         sampling.read(self)?;
         sampling.until(self, clock::monotonic() + settle)?;
         let of = SANDWICHES as u64;
         for taken in 0..of {
+            if sampling.hot.is_empty() {
+                return Ok(sampling);
+            }
             self.tell(Progress::Sampling { samples: taken, of });
             let pause = snapshot_distance(settle, &mut sampling.rhythm.random);
             sampling.until(self, clock::monotonic() + pause)?;
             sampling.read(self)?;
             let mut kind = Kind::Narrowed;
+            let ids: Vec<Id> = sampling.hot.iter().map(|(suspect, _)| suspect.id.clone()).collect();
             let snapshot = self.snapshot(count, &ids, &mut kind, &mut sampling)?;
             if kind == Kind::Whole {
                 break;
@@ -93,11 +94,13 @@ impl Run<'_> {
                     samples.truth(asked, answered, *truth);
                 }
             }
+            let left = sampling.hot.extract_if(.., |(_, samples)| samples.is_hopeless());
+            sampling.hopeless.extend(left.map(|(suspect, _)| suspect));
         }
         // What was in flight at the last sandwich is seen to land.
         sampling.until(self, clock::monotonic() + settle)?;
         sampling.read(self)?;
-        Ok(sampling.hot)
+        Ok(sampling)
     }
 
     /// Adds to a counter once: as a compare-and-set from what it holds now, which cannot happen
@@ -132,6 +135,8 @@ struct Sampling<'a> {
     begun: Instant,
     rhythm: Rhythm,
     hot: Vec<(Suspect, Samples)>,
+    /// Those of which the samples will not tell anything any more.
+    hopeless: Vec<Suspect>,
 }
 
 impl Sampling<'_> {
