@@ -86,6 +86,9 @@ pub struct Findings {
     /// Those of the drifted whose counter was below the truth.
     #[serde(skip)]
     pub too_low: u64,
+    /// How many counters each row tells of, one for each target of the job.
+    #[serde(skip)]
+    pub targets: u64,
 }
 
 impl Default for Findings {
@@ -101,6 +104,7 @@ impl Default for Findings {
             drift_abs_sum: Amount::ZERO,
             samples: Vec::new(),
             too_low: 0,
+            targets: 1,
         }
     }
 }
@@ -146,6 +150,19 @@ impl Findings {
         self.samples.truncate(Self::MAX_SAMPLES);
     }
 
+    /// How many counters there are in all the targets.
+    #[must_use]
+    pub fn in_all(&self) -> u64 {
+        self.counters.saturating_mul(self.targets.max(1))
+    }
+
+    /// Whether there is nothing to tell. A query that returned no row may have found ghosts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { counters, drifted, repaired, unproven, missing, ghosts, .. } = self;
+        [counters, drifted, repaired, unproven, missing, ghosts].iter().all(|number| **number == 0)
+    }
+
     /// How the drift lies, in words: its share of the counters, and its sign. Empty if there is none.
     #[must_use]
     pub fn drift_in_words(&self) -> String {
@@ -153,7 +170,7 @@ impl Findings {
             return String::new();
         }
         let (low, high) = (self.too_low, self.drifted.saturating_sub(self.too_low));
-        let share = share(self.drifted, self.counters);
+        let share = share(self.drifted, self.in_all());
         format!("{share}, {low} too low, {high} too high")
     }
 }
@@ -170,7 +187,7 @@ impl Sample {
     /// How far the counter was off: truth − counter, absent being 0 (R1).
     #[must_use]
     pub fn drift(&self) -> Amount {
-        self.mysql.unwrap_or(Amount::ZERO).minus(self.redis.unwrap_or(Amount::ZERO))
+        Amount::between(self.redis, self.mysql)
     }
 
     fn size(&self) -> f64 {
@@ -225,6 +242,23 @@ mod tests {
         let ids: Vec<&str> = found.samples.iter().map(|sample| sample.id.as_str()).collect();
         assert_eq!(ids, ["61", "62", "60", "1", "2", "3", "4", "5", "6", "7"]);
         assert_eq!((found.drifted, found.too_low, found.ghosts), (52, 51, 1));
+    }
+
+    #[test]
+    fn the_share_is_that_of_all_the_targets() {
+        let mut found = Findings { counters: 100, targets: 2, ..Findings::default() };
+        for id in 1..=100 {
+            found.add(&change(id, Some(1), Some(2)));
+        }
+        assert_eq!(found.drift_in_words(), "50.00%, 100 too low, 0 too high");
+    }
+
+    #[test]
+    fn ghosts_alone_are_something_to_tell() {
+        let mut found = Findings::default();
+        assert!(found.is_empty());
+        found.add(&change(1, Some(5), None));
+        assert!(!found.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::family::Count;
 use super::{Context, Run, RunError, Stop};
 use crate::clock;
 use crate::reconcile::{Id, Refusal, Truth, read_id, read_truth, reading_pause};
-use crate::stores::mysql::{MysqlErrorKind, Narrow, Next, Select, Session};
+use crate::stores::mysql::{Narrow, Next, Select, Session};
 
 /// When to read next: at no even rhythm, so that an app in the same rhythm cannot stay unseen.
 pub struct Rhythm {
@@ -84,12 +84,7 @@ impl Run<'_> {
             let only = Some(Narrow { column: self.column.clone(), ids: ids.to_vec() });
             match self.take_snapshot(count, Select { only, ..whole.clone() }, ids, readings) {
                 // Not every query can be a derived table; the whole of it will do.
-                Err(Stop::Failed(RunError::Mysql(error)))
-                    if matches!(
-                        error.kind,
-                        MysqlErrorKind::BadQuery(_) | MysqlErrorKind::Server { code: 1060, .. }
-                    ) =>
-                {
+                Err(Stop::Failed(RunError::Mysql(error))) if error.kind.cannot_be_narrowed() => {
                     self.narrow = false;
                     self.mysql = Session::open(&self.work.mysql, self.job.limits.timeout)?;
                 }

@@ -75,6 +75,15 @@ pub enum MysqlErrorKind {
     },
 }
 
+impl MysqlErrorKind {
+    /// Whether the query runs as it is, and not as a part of another one: two of its columns may
+    /// have one name (1060).
+    #[must_use]
+    pub fn cannot_be_narrowed(&self) -> bool {
+        matches!(self, Self::BadQuery(_) | Self::Server { code: 1060, .. })
+    }
+}
+
 impl Kind for MysqlErrorKind {
     const STORE: &'static str = "MySQL";
 
