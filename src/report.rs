@@ -53,6 +53,9 @@ impl Outcome {
 /// One id that was wrong, as an example.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
+    /// The target's name where the query has several, else empty and not in the report.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
     /// The id as Redis writes it.
     pub id: String,
     /// What the counter held; null where there was none.
@@ -113,40 +116,39 @@ impl Findings {
     /// The most samples that a report holds.
     pub const MAX_SAMPLES: usize = 10;
 
-    /// Takes note of a change that is proven right.
+    /// Takes note of a change that is proven right, of the only target.
     pub fn add(&mut self, change: &Change) {
-        if change.removes() {
-            self.add_ghost(change);
-        } else {
-            self.add_drifted(change);
-        }
+        self.add_in("", change);
     }
 
-    fn add_drifted(&mut self, change: &Change) {
+    /// The same of the target of this name, which is empty where the query has only one.
+    pub fn add_in(&mut self, target: &str, change: &Change) {
+        if change.removes() {
+            self.ghosts += 1;
+        } else {
+            self.count_drifted(change);
+        }
+        self.add_sample(target, change);
+    }
+
+    fn count_drifted(&mut self, change: &Change) {
         self.drifted += 1;
         self.missing += u64::from(change.from.is_none());
         self.too_low += u64::from(change.drift().to_f64() > 0.0);
         self.drift_sum = self.drift_sum.plus(change.drift());
         self.drift_abs_sum = self.drift_abs_sum.plus(change.drift().abs());
-        self.add_sample(change);
-    }
-
-    /// Takes note of a ghost.
-    pub fn add_ghost(&mut self, change: &Change) {
-        self.ghosts += 1;
-        self.add_sample(change);
     }
 
     /// Keeps the change if it is among the worst; of equal ones, those that came first.
-    fn add_sample(&mut self, change: &Change) {
+    fn add_sample(&mut self, target: &str, change: &Change) {
         let size = change.drift().abs().to_f64();
         let is_full = self.samples.len() >= Self::MAX_SAMPLES;
         if is_full && self.samples.last().is_some_and(|least| least.size() >= size) {
             return;
         }
         let place = self.samples.partition_point(|kept| kept.size() >= size);
-        let id = change.id.to_string();
-        self.samples.insert(place, Sample { id, redis: change.from, mysql: change.to });
+        let (target, id) = (target.to_owned(), change.id.to_string());
+        self.samples.insert(place, Sample { target, id, redis: change.from, mysql: change.to });
         self.samples.truncate(Self::MAX_SAMPLES);
     }
 
@@ -242,6 +244,16 @@ mod tests {
         let ids: Vec<&str> = found.samples.iter().map(|sample| sample.id.as_str()).collect();
         assert_eq!(ids, ["61", "62", "60", "1", "2", "3", "4", "5", "6", "7"]);
         assert_eq!((found.drifted, found.too_low, found.ghosts), (52, 51, 1));
+    }
+
+    #[test]
+    fn a_sample_names_its_target_only_where_there_are_several() {
+        let mut found = Findings::default();
+        found.add(&change(1, Some(1), Some(9)));
+        found.add_in("likes", &change(1, Some(1), Some(2)));
+        let samples = serde_json::to_value(&found.samples).unwrap();
+        assert_eq!(samples[0], serde_json::json!({"id": "1", "redis": 1, "mysql": 9}));
+        assert_eq!(samples[1]["target"], "likes");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Past {
         let history = History::open(state)?;
         let earlier = |sample: &Sample| {
             let id = Id::from_bytes(sample.id.as_bytes());
-            history.runs_that_repaired(&report.job, &id, run)
+            history.runs_that_repaired(&report.job, &sample.target, &id, run)
         };
         let repaired = report.findings.samples.iter().map(earlier).collect::<Result<_, _>>()?;
         Ok(Self { run, last_clean: Some(history.last_clean(&report.job)?), repaired })
@@ -90,7 +90,11 @@ fn samples(samples: &[Sample], past: &Past, out: &mut impl Write) -> io::Result<
             1 => "repaired in 1 earlier run".to_owned(),
             runs => format!("repaired in {runs} earlier runs"),
         };
-        let line = format!("  {:<24} {redis:>14} {mysql:>14} {drift:>11}  {note}", sample.id);
+        let id = match sample.target.as_str() {
+            "" => sample.id.clone(),
+            target => format!("{} ({target})", sample.id),
+        };
+        let line = format!("  {id:<24} {redis:>14} {mysql:>14} {drift:>11}  {note}");
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::{Config, Job, Keep, duration};
 use crate::jobs::{self, Cancel, Context, Forgetful, Ledger, Mode, RunError, Stop, Undone};
 use crate::reconcile::Amount;
-use crate::state::{Beside, Claims, Ending, Evidence, History, Recorder, RunNumber, StateError};
+use crate::state::{Beside, Claims, Ending, Evidence, History, Recorder, RunNumber};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -72,6 +72,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         .ok_or(CliError::NoSuchRun { run: undoes, state: state.clone() })?;
     let job = job_of(&evidence, undoes, &config, &path)?;
     let cancel = cancel_on_signal()?;
+    let mut claims = Claims::open(&state, undoes, &evidence)?;
     let record = if dry_run {
         None
     } else {
@@ -83,11 +84,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         None => Box::new(Forgetful),
     };
     let begun = clock::monotonic();
-    let claims = Claims::open(&state, undoes, number, &evidence);
-    let (undone, failure) = match claims {
-        Ok(claims) => undo(dry_run, &job, &evidence, claims, &cancel, &*ledger),
-        Err(error) => (Undone::default(), Some(Failure::from(error))),
-    };
+    if let Some(number) = number {
+        claims.made_by(number);
+    }
+    let (undone, failure) = undo(dry_run, &job, &evidence, claims, &cancel, &*ledger);
     drop(ledger);
     let told = told(undoes, number, dry_run, &evidence, &undone, failure.as_ref());
     if let Some(record) = record {
@@ -121,12 +121,6 @@ fn end(record: Beside, job: &Job, told: &Told, took: Duration, keep: Keep) {
 struct Failure {
     is_refusal: bool,
     reason: String,
-}
-
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        Self { is_refusal: false, reason: error.to_string() }
-    }
 }
 
 impl From<Stop> for Failure {

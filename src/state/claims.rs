@@ -34,17 +34,12 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads what other runs than `run` and `by` have written since. Without `by`, it is a dry run
-    /// that claims nothing.
+    /// Reads what other runs than `run` have written since. Nothing is claimed before
+    /// [`Claims::made_by`].
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn open(
-        state: &Path,
-        run: RunNumber,
-        by: Option<RunNumber>,
-        evidence: &Evidence,
-    ) -> Result<Self, StateError> {
+    pub fn open(state: &Path, run: RunNumber, evidence: &Evidence) -> Result<Self, StateError> {
         let mut ours = HashMap::new();
         // The oldest repair comes first, and stays.
         for repair in &evidence.repairs {
@@ -54,7 +49,7 @@ impl Claims {
             history: History::open(state)?,
             job: evidence.job.clone(),
             run,
-            by,
+            by: None,
             ours,
             others: HashMap::new(),
             read: 0,
@@ -62,6 +57,11 @@ impl Claims {
         };
         claims.read_on()?;
         Ok(claims)
+    }
+
+    /// It is no dry run, and this is its number.
+    pub fn made_by(&mut self, undo: RunNumber) {
+        self.by = Some(undo);
     }
 
     /// Reads what has been written down since it last did.

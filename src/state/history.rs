@@ -148,21 +148,24 @@ impl History {
         Ok(runs.into_iter().any(|run| evidence::file(&self.path, run).exists()))
     }
 
-    /// In how many other runs than `run` an id was repaired; of those in the table.
+    /// In how many other runs than `run` an id was repaired in a target, or in any if that is
+    /// empty; of those in the table.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn runs_that_repaired(
         &self,
         job: &str,
+        target: &str,
         id: &Id,
         run: Option<RunNumber>,
     ) -> Result<u64, StateError> {
         self.ask(|connection| {
             connection.query_row(
                 "SELECT COUNT(DISTINCT run) FROM repairs \
-                 WHERE job = ?1 AND id = ?2 AND run IS NOT ?3 AND proof <> 'undo'",
-                params![job, id.to_bytes(), run],
+                 WHERE job = ?1 AND id = ?2 AND run IS NOT ?3 AND proof <> 'undo' \
+                 AND (?4 = '' OR target = ?4)",
+                params![job, id.to_bytes(), run, target],
                 |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
             )
         })

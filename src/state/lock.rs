@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::StateError;
 
@@ -11,6 +13,11 @@ fn beside(state: &Path) -> PathBuf {
     beside.push(".lock");
     beside.into()
 }
+
+/// How often the lock is tried: who only asks whether it is held takes it for a moment.
+const TRIES: u32 = 5;
+/// How long to wait in between.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// Takes the lock for as long as the file is open; the end of the process frees it, however it ends.
 ///
@@ -27,11 +34,14 @@ pub fn take(state: &Path) -> Result<File, StateError> {
         .write(true)
         .open(beside(state))
         .map_err(unavailable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StateError::InUse(state.to_owned())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    for _ in 0..TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => thread::sleep(WAIT),
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        }
     }
+    Err(StateError::InUse(state.to_owned()))
 }
 
 /// Whether a daemon runs on this state; yes where that cannot be told.
