@@ -174,6 +174,42 @@ fn what_was_claimed_and_not_written_can_be_undone_later() {
 }
 
 #[test]
+fn a_state_that_does_not_take_the_end_hides_nothing_of_what_was_put_back() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE ON runs BEGIN SELECT RAISE(FAIL, 'full'); END",
+    )
+    .unwrap();
+    let undone = world.call(&["undo", "o1"], 0);
+    assert!(undone.stdout.contains("5 counters put back"), "{}", undone.stdout);
+    assert!(undone.stderr.contains("the end of this undo is not recorded"), "{}", undone.stderr);
+}
+
+#[test]
+fn an_undo_that_is_stopped_says_what_holds_and_the_next_one_does_the_rest() {
+    let world = World::new(4_000, 20_000, "");
+    world.lose_key();
+    world.call(&["once", JOB], 0);
+    let count = || world.connection().zcard::<_, u64>(ARTICLES_KEY).unwrap();
+    let all = count();
+    // Slow enough to be stopped on the way: Redis is left alone for most of the time.
+    world.write_jobs(&articles_job("redis_share = \"1%\""));
+    let mut undo = world.recountd.spawn(&["undo", "o1"]);
+    eventually(SOON, "some are put back", || count() < all);
+    undo.signal("INT");
+    undo.wait_for_line("run undo again for the rest", SOON);
+    assert_eq!(undo.wait_exit(SOON).code(), Some(1));
+    let left = count();
+    assert!(left > 0, "it was stopped in the middle");
+    world.write_jobs(&articles_job(""));
+    let rest = world.call(&["undo", "o1", "--json"], 3).json();
+    assert_eq!((&rest["undone"], count()), (&left.into(), 0));
+}
+
+#[test]
 fn what_another_run_has_written_since_is_its_own() {
     let world = World::new(100, 1_000, ANY);
     world.shift(-3.0);
