@@ -37,7 +37,7 @@ fn level(outcome: Outcome) -> Level {
 fn found(end: &SlotEnd) -> String {
     let SlotEnd::Ran { report: Some(report), .. } = end else { return String::new() };
     let found = &report.findings;
-    if found.counters == 0 {
+    if found.is_empty() {
         return format!(", after {} ms", report.duration_ms);
     }
     let drift = match found.drift_in_words() {

@@ -53,6 +53,9 @@ impl Outcome {
 /// One id that was wrong, as an example.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
+    /// The target's name where the query has several, else empty and not in the report.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
     /// The id as Redis writes it.
     pub id: String,
     /// What the counter held; null where there was none.
@@ -90,6 +93,9 @@ pub struct Findings {
     /// Those of the drifted whose counter was below the truth.
     #[serde(skip)]
     pub too_low: u64,
+    /// How many counters each row tells of, one for each target of the job.
+    #[serde(skip)]
+    pub targets: u64,
 }
 
 impl Default for Findings {
@@ -106,6 +112,7 @@ impl Default for Findings {
             drift_abs_sum: Amount::ZERO,
             samples: Vec::new(),
             too_low: 0,
+            targets: 1,
         }
     }
 }
@@ -114,41 +121,49 @@ impl Findings {
     /// The most samples that a report holds.
     pub const MAX_SAMPLES: usize = 10;
 
-    /// Takes note of a change that is proven right.
-    pub fn add(&mut self, change: &Change) {
+    /// Takes note of a change that is proven right, of the target of this name, which is empty where the
+    /// query has only one.
+    pub fn add(&mut self, target: &str, change: &Change) {
         if change.removes() {
-            self.add_ghost(change);
+            self.ghosts += 1;
         } else {
-            self.add_drifted(change);
+            self.count_drifted(change);
         }
+        self.add_sample(target, change);
     }
 
-    fn add_drifted(&mut self, change: &Change) {
+    fn count_drifted(&mut self, change: &Change) {
         self.drifted += 1;
         self.missing += u64::from(change.from.is_none());
         self.too_low += u64::from(change.drift().to_f64() > 0.0);
         self.drift_sum = self.drift_sum.plus(change.drift());
         self.drift_abs_sum = self.drift_abs_sum.plus(change.drift().abs());
-        self.add_sample(change);
-    }
-
-    /// Takes note of a ghost.
-    pub fn add_ghost(&mut self, change: &Change) {
-        self.ghosts += 1;
-        self.add_sample(change);
     }
 
     /// Keeps the change if it is among the worst; of equal ones, those that came first.
-    fn add_sample(&mut self, change: &Change) {
+    fn add_sample(&mut self, target: &str, change: &Change) {
         let size = change.drift().abs().to_f64();
         let is_full = self.samples.len() >= Self::MAX_SAMPLES;
         if is_full && self.samples.last().is_some_and(|least| least.size() >= size) {
             return;
         }
         let place = self.samples.partition_point(|kept| kept.size() >= size);
-        let id = change.id.to_string();
-        self.samples.insert(place, Sample { id, redis: change.from, mysql: change.to });
+        let (target, id) = (target.to_owned(), change.id.to_string());
+        self.samples.insert(place, Sample { target, id, redis: change.from, mysql: change.to });
         self.samples.truncate(Self::MAX_SAMPLES);
+    }
+
+    /// How many counters there are in all the targets.
+    #[must_use]
+    pub fn in_all(&self) -> u64 {
+        self.counters.saturating_mul(self.targets.max(1))
+    }
+
+    /// Whether there is nothing to tell. A query that returned no row may have found ghosts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { counters, drifted, repaired, unproven, missing, ghosts, .. } = self;
+        [counters, drifted, repaired, unproven, missing, ghosts].iter().all(|number| **number == 0)
     }
 
     /// How the drift lies, in words: its share of the counters, and its sign. Empty if there is none.
@@ -158,7 +173,7 @@ impl Findings {
             return String::new();
         }
         let (low, high) = (self.too_low, self.drifted.saturating_sub(self.too_low));
-        let share = share(self.drifted, self.counters);
+        let share = share(self.drifted, self.in_all());
         format!("{share}, {low} too low, {high} too high")
     }
 }
@@ -175,7 +190,7 @@ impl Sample {
     /// How far the counter was off: truth − counter, absent being 0 (R1).
     #[must_use]
     pub fn drift(&self) -> Amount {
-        self.mysql.unwrap_or(Amount::ZERO).minus(self.redis.unwrap_or(Amount::ZERO))
+        Amount::between(self.redis, self.mysql)
     }
 
     fn size(&self) -> f64 {
@@ -222,14 +237,41 @@ mod tests {
     fn the_samples_are_the_worst_of_the_drifted_and_the_ghosts_the_worst_first() {
         let mut found = Findings::default();
         for id in 1..=50 {
-            found.add(&change(id, Some(100), Some(101)));
+            found.add("", &change(id, Some(100), Some(101)));
         }
-        found.add(&change(60, Some(5), Some(2)));
-        found.add(&change(61, Some(900), None));
-        found.add(&change(62, None, Some(40)));
+        found.add("", &change(60, Some(5), Some(2)));
+        found.add("", &change(61, Some(900), None));
+        found.add("", &change(62, None, Some(40)));
         let ids: Vec<&str> = found.samples.iter().map(|sample| sample.id.as_str()).collect();
         assert_eq!(ids, ["61", "62", "60", "1", "2", "3", "4", "5", "6", "7"]);
         assert_eq!((found.drifted, found.too_low, found.ghosts), (52, 51, 1));
+    }
+
+    #[test]
+    fn a_sample_names_its_target_only_where_there_are_several() {
+        let mut found = Findings::default();
+        found.add("", &change(1, Some(1), Some(9)));
+        found.add("likes", &change(1, Some(1), Some(2)));
+        let samples = serde_json::to_value(&found.samples).unwrap();
+        assert_eq!(samples[0], serde_json::json!({"id": "1", "redis": 1, "mysql": 9}));
+        assert_eq!(samples[1]["target"], "likes");
+    }
+
+    #[test]
+    fn the_share_is_that_of_all_the_targets() {
+        let mut found = Findings { counters: 100, targets: 2, ..Findings::default() };
+        for id in 1..=100 {
+            found.add("", &change(id, Some(1), Some(2)));
+        }
+        assert_eq!(found.drift_in_words(), "50.00%, 100 too low, 0 too high");
+    }
+
+    #[test]
+    fn ghosts_alone_are_something_to_tell() {
+        let mut found = Findings::default();
+        assert!(found.is_empty());
+        found.add("", &change(1, Some(5), None));
+        assert!(!found.is_empty());
     }
 
     #[test]

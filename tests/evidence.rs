@@ -157,7 +157,7 @@ fn the_report_for_people_tells_share_sign_age_and_the_largest_differences() {
     for expected in [
         "last clean run ",
         "of 1000, 0.30%, 2 too low, 1 too high; sum -37, of sizes 43",
-        "difference",
+        " drift",
         "-40",
         "+2",
     ] {
@@ -165,9 +165,23 @@ fn the_report_for_people_tells_share_sign_age_and_the_largest_differences() {
     }
     let ids: Vec<&str> = table
         .lines()
-        .skip_while(|line| !line.contains("difference"))
+        .skip_while(|line| !line.ends_with(" drift"))
         .skip(1)
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     assert_eq!(ids, ["3", "ghost", "2", "1"], "the worst first");
+}
+
+#[test]
+fn explain_takes_any_id_and_says_where_a_counter_was_that_is_elsewhere_now() {
+    let world = World::new(100, 2_000, ANY);
+    world.set_counter("-3", 7.0);
+    world.call(&["once", JOB], 0);
+    let negative = world.call(&["explain", JOB, "-3"], 0).stdout;
+    assert!(negative.contains("run o1") && !negative.contains("(in zset"), "{negative}");
+    world.write_jobs(&articles_job(ANY).replace(ARTICLES_KEY, "elsewhere"));
+    let moved = world.call(&["explain", JOB, "-3", "--json"], 0);
+    assert_eq!(moved.json()["repairs"][0]["run"], "o1");
+    let moved = world.call(&["explain", JOB, "-3"], 0).stdout;
+    assert!(moved.contains(&format!("(in zset {ARTICLES_KEY} in redis://")), "{moved}");
 }

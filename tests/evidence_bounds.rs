@@ -60,3 +60,19 @@ fn the_first_thousand_go_into_the_table_a_million_into_the_file_and_the_rest_is_
     let in_order = evidence.repairs.iter().enumerate();
     assert!(in_order.into_iter().all(|(n, repair)| repair.id == Id::Number(n as u64)));
 }
+
+#[test]
+fn the_place_of_a_target_is_on_record_from_its_first_repair_on_also_where_that_goes_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("recountd.db");
+    let run = Beside::begin(&state, "a", Utc::now(), Duration::from_secs(60)).unwrap().number();
+    let recorder = Recorder::new(&state, run, &job());
+    recorder.wrote(&repairs(0..IN_TABLE));
+    let mut other = repairs(0..1);
+    other[0].target = Arc::from("other");
+    recorder.wrote(&other);
+    let evidence = History::open(&state).unwrap().of_run(run, Utc::now()).unwrap().unwrap();
+    let targets: Vec<&str> = evidence.places.iter().map(|(target, _)| target.as_str()).collect();
+    assert_eq!(targets, ["", "other"]);
+    assert_eq!(evidence.repairs.len() as u64, IN_TABLE + 1);
+}

@@ -120,6 +120,8 @@ fn the_daemon_keeps_evidence_and_a_kill_in_the_middle_of_a_run_does_not_lose_it(
     let counters = toutiao::counters(&mut world.connection(), ARTICLES_KEY);
     assert!(counters.len() < truth.len(), "it was killed in the middle");
     world.write_jobs(&articles_job("cron = \"@yearly\"").replace("cron = \"0 3 * * *\"\n", ""));
+    let dry = world.recountd.output(&["undo", "1", "--dry-run", "--json"]).json();
+    assert!(dry["undone"].as_u64().unwrap() >= 950, "no daemon is needed to undo it: {dry}");
     let daemon = world.recountd.spawn_run();
     daemon.wait_for_line("were interrupted", SOON);
     let rows = world.runs();
@@ -195,4 +197,43 @@ fn evidence_goes_with_its_run() {
         .query_row("SELECT COUNT(*) FROM repairs", [], |row| row.get(0))
         .unwrap();
     assert_eq!(left, 2_000);
+}
+
+#[test]
+fn the_number_of_a_run_beside_the_daemon_is_never_given_again() {
+    let world = World::new(100, 500, "");
+    for _ in 0..3 {
+        world.call(&["once", JOB], 0);
+    }
+    // As if all of them had been removed for their age, and a file had been left over.
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute_batch("DELETE FROM runs; DELETE FROM evidence; DELETE FROM repairs").unwrap();
+    let folder = world.recountd.folder().join("recountd.db-evidence");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("o4.tsv"), "1\t\t5\t6\t1700000000000\tstill\n").unwrap();
+    world.set_counter("1", 0.5);
+    world.call(&["once", JOB], 0);
+    assert_eq!(world.runs()[0]["id"], "o4");
+    let undone = world.call(&["undo", "o4", "--json", "--dry-run"], 0).json();
+    assert_eq!(undone["undone"], 1, "none of the file's: {undone}");
+}
+
+#[test]
+fn old_records_go_a_few_at_a_time_and_all_of_them() {
+    let world = World::new(50, 200, "");
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute_batch(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 105)
+         INSERT INTO runs (id, job, slot, attempts, started, outcome)
+         SELECT i, 'other', i, 1, i, 'clean' FROM n;
+         INSERT INTO claims SELECT id, '', x'31', 0 FROM runs WHERE id > 0",
+    )
+    .unwrap();
+    world.call(&["once", JOB], 0);
+    let left = |table: &str| -> i64 {
+        let text = format!("SELECT COUNT(*) FROM {table}");
+        file.query_row(&text, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((left("runs"), left("claims")), (2, 0), "those of 1970 are too old");
 }

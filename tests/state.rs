@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,8 +81,12 @@ fn a_run_that_was_killed_shows_as_interrupted_after_the_next_start() {
     eventually(SOON, "the run is recorded", || {
         db(&world.recountd).exists() && world.recountd.output(&["runs"]).stdout.contains("running")
     });
+    let early = world.call(&["undo", "1"], 1);
+    assert!(early.stderr.contains("run 1 has not ended yet"), "{}", early.stderr);
     daemon.signal("KILL");
     daemon.wait_exit(SOON);
+    // It cannot go on where no daemon runs, so it need not wait for one to be undone.
+    world.call(&["undo", "1", "--dry-run"], 0);
     world.write_jobs(&articles_job("interval = \"1h\""));
     let daemon = world.recountd.spawn_run();
     daemon.wait_for_line("1 runs were interrupted", SOON);
@@ -280,4 +284,50 @@ fn a_run_that_was_killed_before_it_started_leaves_a_trace() {
     let first = rows.iter().find(|row| row["id"] == 1).unwrap();
     assert_eq!((&first["outcome"], &first["attempts"]), (&"interrupted".into(), &0.into()));
     assert!(first["reason"].as_str().unwrap().contains("before it started"));
+}
+
+#[test]
+fn a_state_that_can_be_opened_only_later_keeps_the_records_that_it_has() {
+    let recountd = recountd("");
+    let folder = recountd.folder();
+    let jobs = |settings: &str| {
+        let state = folder.join("state/recountd.db");
+        recountd.write_jobs(&format!(
+            "[daemon]\nstate = \"{}\"\n{}",
+            state.display(),
+            failing(settings)
+        ));
+    };
+    // One step makes the folder another one, as a mount does.
+    let mount = |what: &str| {
+        symlink(folder.join(what), folder.join("new")).unwrap();
+        fs::rename(folder.join("new"), folder.join("state")).unwrap();
+    };
+    fs::create_dir(folder.join("disk")).unwrap();
+    fs::write(folder.join("no-disk"), "").unwrap();
+    mount("disk");
+    jobs("interval = \"300ms\"\njitter = \"1h\"");
+    let mut daemon = recountd.spawn_run();
+    eventually(SOON, "a run waits", || recountd.output(&["runs"]).stdout.contains("waiting"));
+    daemon.signal("KILL");
+    daemon.wait_exit(SOON);
+    let before = runs(&recountd, &["-n", "1000"]);
+    mount("no-disk");
+    jobs("interval = \"200ms\"");
+    let daemon = recountd.spawn_run();
+    daemon.wait_for_line("runs are not remembered", SOON);
+    daemon.wait_for_line("a: failed", SOON);
+    mount("disk");
+    daemon.wait_for_line("were interrupted", SOON);
+    daemon.wait_for_line("the state can be written again", SOON);
+    stop(daemon);
+    let after = runs(&recountd, &["-n", "1000"]);
+    let (new, old): (Vec<&Value>, Vec<&Value>) =
+        after.iter().partition(|row| row["id"].as_i64().unwrap() > 1_700_000_000);
+    assert!(!new.is_empty() && new.iter().all(|row| row["outcome"] == "failed"), "{new:#?}");
+    assert_eq!(old.len(), before.len());
+    for (old, before) in old.iter().zip(&before) {
+        assert_eq!((&old["id"], &old["slot"]), (&before["id"], &before["slot"]));
+        assert_eq!(old["outcome"], "interrupted");
+    }
 }

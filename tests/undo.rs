@@ -6,11 +6,16 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use redis::Commands;
 use serde_json::Value;
+use support::proxy::{Fault, Proxy, Way};
 use support::toutiao::{self, ARTICLES_KEY};
 use support::world::{JOB, World, articles_job};
+use support::{eventually, servers_toml};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// All counters may change at once.
 const ANY: &str = "guard = { max_changed = \"100%\" }";
@@ -115,6 +120,138 @@ fn a_counter_that_a_run_wrote_twice_comes_all_the_way_back() {
     world.set_counter("4", 777.0);
     let undone = world.call(&["undo", "o1", "--json"], 0).json();
     assert_eq!((&undone["undone"], world.counter("4")), (&6.into(), Some(first)));
+}
+
+#[test]
+fn an_undo_whose_answer_was_lost_takes_nothing_off_a_second_time() {
+    let world = World::new(100, 1_000, ANY);
+    let proxy = Proxy::before(world.redis.port());
+    let redis = format!("redis://127.0.0.1:{}", proxy.port());
+    let head = servers_toml(world.database.url(), &redis);
+    world.recountd.write_jobs(&format!("{head}{}", articles_job(ANY)));
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute("UPDATE repairs SET proof = 'nearest'", []).unwrap();
+    let right: f64 = world.counter("1").unwrap();
+    // Redis writes, and nobody hears of it.
+    proxy.trap("EVALSHA", 1, Fault::Cut(Way::Replies, 0));
+    let cut = world.call(&["undo", "o1"], 1);
+    assert!(proxy.sprung() && cut.stderr.contains("Redis main"), "{}", cut.stderr);
+    eventually(SOON, "the write has come", || world.counter("1") == Some(right - 3.0));
+    let image = world.image();
+    let evidence: i64 = file
+        .query_row("SELECT COUNT(*) FROM repairs WHERE proof = 'undo'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(evidence, 0, "only the claims can know");
+    for arguments in [&["undo", "o1", "--json", "--dry-run"][..], &["undo", "o1", "--json"]] {
+        let again = world.call(arguments, 3).json();
+        assert_eq!((&again["undone"], &again["moved"]), (&0.into(), &5.into()), "{again}");
+    }
+    assert_eq!(world.image(), image);
+}
+
+#[test]
+fn what_was_claimed_and_not_written_can_be_undone_later() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute("UPDATE repairs SET proof = 'agreed'", []).unwrap();
+    let right = world.counter("1").unwrap();
+    // A state that takes no claim: nothing is taken off.
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON claims BEGIN SELECT RAISE(FAIL, 'full'); END",
+    )
+    .unwrap();
+    let refused = world.call(&["undo", "o1", "--json"], 3);
+    assert_eq!(refused.json()["undone"], 0);
+    assert!(refused.stderr.contains("cannot be written down"), "{}", refused.stderr);
+    assert_eq!(world.counter("1"), Some(right));
+    file.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(world.call(&["undo", "o1", "--json"], 0).json()["undone"], 5);
+    assert_eq!(world.counter("1"), Some(right - 3.0));
+}
+
+#[test]
+fn a_state_that_does_not_take_the_end_hides_nothing_of_what_was_put_back() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE ON runs BEGIN SELECT RAISE(FAIL, 'full'); END",
+    )
+    .unwrap();
+    let undone = world.call(&["undo", "o1"], 0);
+    assert!(undone.stdout.contains("5 counters put back"), "{}", undone.stdout);
+    assert!(undone.stderr.contains("the end of this undo is not recorded"), "{}", undone.stderr);
+}
+
+#[test]
+fn an_undo_that_is_stopped_says_what_holds_and_the_next_one_does_the_rest() {
+    let world = World::new(4_000, 20_000, "");
+    world.lose_key();
+    world.call(&["once", JOB], 0);
+    let count = || world.connection().zcard::<_, u64>(ARTICLES_KEY).unwrap();
+    let all = count();
+    // Slow enough to be stopped on the way: Redis is left alone for most of the time.
+    world.write_jobs(&articles_job("redis_share = \"1%\""));
+    let mut undo = world.recountd.spawn(&["undo", "o1"]);
+    eventually(SOON, "some are put back", || count() < all);
+    undo.signal("INT");
+    undo.wait_for_line("run undo again for the rest", SOON);
+    assert_eq!(undo.wait_exit(SOON).code(), Some(1));
+    let left = count();
+    assert!(left > 0, "it was stopped in the middle");
+    world.write_jobs(&articles_job(""));
+    let rest = world.call(&["undo", "o1", "--json"], 3).json();
+    assert_eq!((&rest["undone"], count()), (&left.into(), 0));
+}
+
+#[test]
+fn what_another_run_has_written_since_is_its_own() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    world.call(&["undo", "o1"], 0);
+    assert_eq!(world.wrong().len(), 5);
+    world.call(&["once", JOB], 0);
+    // What the counters hold is what the first run wrote as well, and is the second one's.
+    let again = world.call(&["undo", "o1", "--json"], 3).json();
+    assert_eq!((&again["undone"], &again["moved"]), (&0.into(), &5.into()), "{again}");
+    assert_eq!(world.wrong(), []);
+    assert_eq!(world.call(&["undo", "o3", "--json"], 0).json()["undone"], 5);
+}
+
+#[test]
+fn where_the_newer_of_two_repairs_has_moved_the_older_one_stays() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    let twice = "UPDATE repairs SET proof = 'agreed' WHERE id = x'34';
+        INSERT INTO repairs (run, job, target, id, before, after, at, proof)
+        SELECT run, job, target, id, after, '777', at + 1, 'still' FROM repairs WHERE id = x'34'";
+    file.execute_batch(twice).unwrap();
+    world.set_counter("4", 780.0);
+    for arguments in [&["undo", "o1", "--json", "--dry-run"][..], &["undo", "o1", "--json"]] {
+        let undone = world.call(arguments, 3).json();
+        assert_eq!((&undone["undone"], &undone["moved"]), (&4.into(), &2.into()), "{undone}");
+        assert_eq!(world.counter("4"), Some(780.0));
+    }
+}
+
+#[test]
+fn a_repair_whose_place_is_not_on_record_is_not_undone() {
+    let world = World::new(100, 1_000, ANY);
+    world.shift(-3.0);
+    world.call(&["once", JOB], 0);
+    let file = rusqlite::Connection::open(world.state()).unwrap();
+    file.execute("DELETE FROM evidence", []).unwrap();
+    let refused = world.call(&["undo", "o1"], 1);
+    assert!(refused.stderr.contains("no record of where"), "{}", refused.stderr);
+    assert_eq!(world.wrong(), []);
 }
 
 #[test]

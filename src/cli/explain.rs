@@ -1,7 +1,9 @@
 //! `recountd explain`: why a counter was written, and what it is now; or which ids are repaired
 //! again and again.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,7 +24,8 @@ pub(super) struct Args {
     /// The job's name in jobs.toml
     job: String,
     /// The id, as Redis has it; without it, the ids that were repaired in several runs
-    id: Option<String>,
+    #[arg(allow_hyphen_values = true)]
+    id: Option<OsString>,
     #[command(flatten)]
     config: ConfigFile,
     /// How many ids to show, where none is named
@@ -139,11 +142,14 @@ fn tell(job: &Job, id: &Id, repairs: &[Written], out: &mut impl Write) -> io::Re
     if repairs.is_empty() {
         writeln!(out, "  no repair of it is on record")?;
     }
-    for Written { run, repair } in repairs {
+    for Written { run, repair, place } in repairs {
         let at = repair.at.with_timezone(&job.zone).format("%Y-%m-%d %H:%M:%S %:z");
         let (before, after) = (amount(repair.before), amount(repair.after));
         let (of, reason) = (of(&repair.target), repair.proof.reason());
-        writeln!(out, "  {at}  run {run:<5} {before:>8} -> {after:<8}{of} {reason}")?;
+        let today = jobs::place(job, &repair.target);
+        let elsewhere = place.as_ref().filter(|place| Some(*place) != today.as_ref());
+        let elsewhere = elsewhere.map(|place| format!(" (in {place})")).unwrap_or_default();
+        writeln!(out, "  {at}  run {run:<5} {before:>8} -> {after:<8}{of}{elsewhere} {reason}")?;
     }
     Ok(())
 }
@@ -194,7 +200,7 @@ fn text(at: DateTime<Utc>, zone: Tz) -> String {
 }
 
 fn told(written: &Written, zone: Tz) -> Told<'_> {
-    let Written { run, repair } = written;
+    let Written { run, repair, .. } = written;
     Told {
         run: *run,
         at: text(repair.at, zone),

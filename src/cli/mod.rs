@@ -91,8 +91,18 @@ enum CliError {
     #[error("there is no run {run} in {}; see `recountd runs`", .state.display())]
     NoSuchRun { run: RunNumber, state: PathBuf },
     /// The run has not ended.
-    #[error("run {0} has not ended yet; wait for it, what it wrote is not all known")]
+    #[error(
+        "run {0} has not ended yet, what it wrote is not all known; wait for it, or stop what runs it"
+    )]
     StillRunning(RunNumber),
+    /// Where the run wrote is not on record.
+    #[error(
+        "run {run} has no record of where the target \"{target}\" was, so nothing is undone; the next run of the job corrects what differs from MySQL"
+    )]
+    PlaceUnknown { run: RunNumber, target: String },
+    /// An undo ended before its end.
+    #[error("job {job}: {reason}")]
+    NotUndone { job: Arc<str>, reason: String },
     /// The job of the run is gone, and with it the servers.
     #[error("run {run} was of job {job}, which is not in {file}; put it back to undo its runs")]
     JobGone { run: RunNumber, job: String, file: String },
@@ -120,6 +130,8 @@ impl CliError {
             Self::Daemon(DaemonError::System(_) | DaemonError::State(_))
             | Self::State(_)
             | Self::StillRunning(_)
+            | Self::PlaceUnknown { .. }
+            | Self::NotUndone { .. }
             | Self::JobGone { .. }
             | Self::TargetChanged { .. }
             | Self::Stopped { .. }

@@ -30,7 +30,7 @@ impl Past {
         let history = History::open(state)?;
         let earlier = |sample: &Sample| {
             let id = Id::from_bytes(sample.id.as_bytes());
-            history.runs_that_repaired(&report.job, &id, run)
+            history.runs_that_repaired(&report.job, &sample.target, &id, run)
         };
         let repaired = report.findings.samples.iter().map(earlier).collect::<Result<_, _>>()?;
         Ok(Self { run, last_clean: Some(history.last_clean(&report.job)?), repaired })
@@ -57,11 +57,11 @@ pub(super) fn print(
     if let Some(reason) = &report.reason {
         writeln!(out, "  {reason}")?;
     }
-    if found.counters == 0 {
+    if found.is_empty() {
         return Ok(());
     }
     let (words, sum, sizes) = (found.drift_in_words(), found.drift_sum, found.drift_abs_sum);
-    let drift = format!("of {}, {words}; sum {sum}, of sizes {sizes}", found.counters);
+    let drift = format!("of {}, {words}; sum {sum}, of sizes {sizes}", found.in_all());
     for (name, number, note) in [
         ("counters", found.counters, ""),
         ("drifted", found.drifted, drift.as_str()),
@@ -80,17 +80,21 @@ fn samples(samples: &[Sample], past: &Past, out: &mut impl Write) -> io::Result<
     if samples.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n  {:<24} {:>14} {:>14} {:>11}", "id", "Redis", "MySQL", "difference")?;
+    writeln!(out, "\n  {:<24} {:>14} {:>14} {:>11}", "id", "Redis", "MySQL", "drift")?;
     let earlier = past.repaired.iter().copied().chain(std::iter::repeat(0));
     for (sample, earlier) in samples.iter().zip(earlier) {
         let (redis, mysql) = (amount(sample.redis), amount(sample.mysql));
-        let difference = signed(sample.drift());
+        let drift = signed(sample.drift());
         let note = match earlier {
             0 => String::new(),
             1 => "repaired in 1 earlier run".to_owned(),
             runs => format!("repaired in {runs} earlier runs"),
         };
-        let line = format!("  {:<24} {redis:>14} {mysql:>14} {difference:>11}  {note}", sample.id);
+        let id = match sample.target.as_str() {
+            "" => sample.id.clone(),
+            target => format!("{} ({target})", sample.id),
+        };
+        let line = format!("  {id:<24} {redis:>14} {mysql:>14} {drift:>11}  {note}");
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -101,7 +105,7 @@ pub(super) fn amount(amount: Option<Amount>) -> String {
     amount.map_or_else(|| "-".to_owned(), |amount| amount.to_string())
 }
 
-/// A difference, with its sign.
+/// A drift, with its sign.
 pub(super) fn signed(amount: Amount) -> String {
     if amount.to_f64() > 0.0 { format!("+{amount}") } else { amount.to_string() }
 }

@@ -1,6 +1,5 @@
 //! `recountd undo`: puts back what a run wrote, where the counters still hold it.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,10 +11,10 @@ use serde::Serialize;
 use super::table::amount;
 use super::{CliError, ConfigFile, apart, cancel_on_signal, state_file};
 use crate::clock;
-use crate::config::{Config, Job};
-use crate::jobs::{self, Context, Forgetful, Ledger, Mode, Stop, Undo, Undone};
+use crate::config::{Config, Job, Keep, duration};
+use crate::jobs::{self, Cancel, Context, Forgetful, Ledger, Mode, RunError, Stop, Undone};
 use crate::reconcile::Amount;
-use crate::state::{Beside, Ending, Evidence, History, Recorder, RunNumber};
+use crate::state::{Beside, Claims, Ending, Evidence, History, Recorder, RunNumber};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -68,11 +67,12 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let Args { run: undoes, config, dry_run, json } = args;
     let (path, config) = config.load()?;
     let state = state_file(&path, &config);
-    let history = History::open(&state)?;
-    let evidence = history
+    let evidence = History::open(&state)?
         .of_run(undoes, clock::wall())?
         .ok_or(CliError::NoSuchRun { run: undoes, state: state.clone() })?;
     let job = job_of(&evidence, undoes, &config, &path)?;
+    let cancel = cancel_on_signal()?;
+    let mut claims = Claims::open(&state, undoes, &evidence)?;
     let record = if dry_run {
         None
     } else {
@@ -84,25 +84,57 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         None => Box::new(Forgetful),
     };
     let begun = clock::monotonic();
-    let (undone, ended) = undo(undoes, dry_run, &job, &evidence, &history, &*ledger)?;
+    if let Some(number) = number {
+        claims.made_by(number);
+    }
+    let (undone, failure) = undo(dry_run, &job, &evidence, claims, &cancel, &*ledger);
     drop(ledger);
-    let told = told(undoes, number, dry_run, &evidence, &undone, ended.as_ref().err());
+    let told = told(undoes, number, dry_run, &evidence, &undone, failure.as_ref());
     if let Some(record) = record {
         let took = clock::monotonic().saturating_duration_since(begun);
-        let outcome = told.outcome;
-        let reason = match &told.reason {
-            Some(reason) => reason.clone(),
-            None => format!("undid run {}: {}", told.undoes, in_words(&told)),
-        };
-        let ending = Ending { outcome, reason: Some(&reason), report: None, took };
-        record.ended(&job, &ending, clock::wall(), config.daemon.keep)?;
+        end(record, &job, &told, took, config.daemon.keep);
     }
     print(&told, json)?;
-    match ended {
-        Err(_) if json => Ok(ExitCode::from(1)),
-        Err(stop) => Err(CliError::Stopped { job: Arc::clone(&job.name), stop: Box::new(stop) }),
-        Ok(()) if told.moved + told.no_evidence > 0 => Ok(ExitCode::from(3)),
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    match failure {
+        Some(_) if json => Ok(ExitCode::from(1)),
+        Some(Failure { reason, .. }) => {
+            Err(CliError::NotUndone { job: Arc::clone(&job.name), reason })
+        }
+        None if told.moved + told.no_evidence > 0 => Ok(ExitCode::from(3)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Writes down how it ended. A state that does not take it hides nothing of what was put back.
+fn end(record: Beside, job: &Job, told: &Told, took: Duration, keep: Keep) {
+    let reason = match &told.reason {
+        Some(reason) => reason.clone(),
+        None => format!("undid run {}: {}", told.undoes, in_words(told)),
+    };
+    let ending = Ending { outcome: told.outcome, reason: Some(&reason), report: None, took };
+    if let Err(error) = record.ended(job, &ending, clock::wall(), keep) {
+        log::warn!("the end of this undo is not recorded: {error}");
+    }
+}
+
+/// Why an undo ended before its end.
+struct Failure {
+    is_refusal: bool,
+    reason: String,
+}
+
+impl From<Stop> for Failure {
+    /// What a run says when it is stopped does not hold for an undo.
+    fn from(stop: Stop) -> Self {
+        const REST: &str = "what was put back stays so; run undo again for the rest";
+        let reason = match &stop {
+            Stop::Failed(RunError::Cancelled) => format!("the undo was cancelled; {REST}"),
+            Stop::Failed(RunError::TimedOut(after)) => {
+                format!("the undo timed out after {}; {REST}", duration::format(*after))
+            }
+            stop => stop.to_string(),
+        };
+        Self { is_refusal: matches!(stop, Stop::Refused(_)), reason }
     }
 }
 
@@ -121,6 +153,10 @@ fn job_of(
     if evidence.is_running {
         return Err(CliError::StillRunning(run));
     }
+    let is_placed = |target: &str| evidence.places.iter().any(|(name, _)| name == target);
+    if let Some(lost) = evidence.repairs.iter().find(|repair| !is_placed(&repair.target)) {
+        return Err(CliError::PlaceUnknown { run, target: lost.target.to_string() });
+    }
     for (target, was) in &evidence.places {
         let is = jobs::place(job, target);
         if is.as_ref() != Some(was) {
@@ -133,32 +169,26 @@ fn job_of(
 }
 
 fn undo(
-    run: RunNumber,
     dry_run: bool,
     job: &Job,
     evidence: &Evidence,
-    history: &History,
+    mut claims: Claims,
+    cancel: &Cancel,
     ledger: &dyn Ledger,
-) -> Result<(Undone, Result<(), Stop>), CliError> {
-    let relative = evidence.repairs.iter().filter(|repair| repair.proof.is_relative());
-    let counters: HashMap<_, _> = relative
-        .map(|repair| ((Arc::clone(&repair.target), repair.id.clone()), repair.at))
-        .collect();
-    let written_since = history.written_since(&evidence.job, run, &counters)?;
-    let what = Undo { repairs: &evidence.repairs, written_since: &written_since };
-    let cancel = cancel_on_signal()?;
+) -> (Undone, Option<Failure>) {
+    if evidence.repairs.is_empty() {
+        return (Undone::default(), None);
+    }
     let context = Context {
         mode: Mode { dry_run, force: false },
-        cancel: &cancel,
+        cancel,
         deadline: clock::monotonic() + AT_MOST,
         timeout: AT_MOST,
         progress: &|_| {},
         ledger,
     };
-    if evidence.repairs.is_empty() {
-        return Ok((Undone::default(), Ok(())));
-    }
-    Ok(apart(|| jobs::undo(job, &what, &context)))
+    let (undone, ended) = apart(|| jobs::undo(job, &evidence.repairs, &mut claims, &context));
+    (undone, ended.err().map(Failure::from))
 }
 
 fn told(
@@ -167,12 +197,12 @@ fn told(
     dry_run: bool,
     evidence: &Evidence,
     undone: &Undone,
-    failure: Option<&Stop>,
+    failure: Option<&Failure>,
 ) -> Told {
     let no_evidence = evidence.written.saturating_sub(evidence.repairs.len() as u64);
     let outcome = match failure {
-        Some(Stop::Refused(_)) => "refused",
-        Some(Stop::Failed(_)) => "failed",
+        Some(Failure { is_refusal: true, .. }) => "refused",
+        Some(_) => "failed",
         None if undone.moved + no_evidence > 0 => "partial",
         None => "undone",
     };
@@ -191,7 +221,7 @@ fn told(
         moved: undone.moved,
         no_evidence,
         moved_samples: undone.samples.iter().map(sample).collect(),
-        reason: failure.map(ToString::to_string),
+        reason: failure.map(|failure| failure.reason.clone()),
     }
 }
 

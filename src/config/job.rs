@@ -110,6 +110,15 @@ impl ServerUrl {
     pub fn reveal(&self) -> &str {
         self.0.as_str()
     }
+
+    /// The database of Redis behind a socket, where it is not the first: the path is that of the
+    /// socket, so it stands among the options.
+    #[must_use]
+    pub fn socket_database(&self) -> Option<String> {
+        let mut options = self.0.query_pairs().filter(|_| self.0.scheme().ends_with("unix"));
+        let (_, number) = options.find(|(name, _)| name == "db")?;
+        (number != "0").then(|| number.into_owned())
+    }
 }
 
 impl fmt::Display for ServerUrl {
@@ -179,5 +188,24 @@ impl Percent {
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_behind_a_socket_is_the_database_an_option() {
+        for (url, database) in [
+            ("redis+unix:///run/redis.sock?db=3", Some("3")),
+            ("redis+unix:///run/redis.sock?db=0", None),
+            ("unix:///run/redis.sock?pass=x&db=12", Some("12")),
+            ("redis+unix:///run/redis.sock", None),
+            ("redis://127.0.0.1/3?db=4", None),
+        ] {
+            let url = ServerUrl::new(Url::parse(url).unwrap());
+            assert_eq!(url.socket_database().as_deref(), database);
+        }
     }
 }

@@ -21,7 +21,8 @@ pub struct Attempt {
 #[must_use]
 pub fn attempt(job: &Job, context: &Context<'_>, started_at: DateTime<Utc>) -> Attempt {
     let begun = clock::monotonic();
-    let (findings, ended) = reconcile::run(job, context);
+    let (mut findings, ended) = reconcile::run(job, context);
+    findings.targets = job.work.families.len() as u64;
     let duration = clock::monotonic().saturating_duration_since(begun);
     let (outcome, problem, retry) = match ended {
         Ok(Outcome::Partial) => {

@@ -17,7 +17,9 @@ pub fn place(job: &Job, name: &str) -> Option<String> {
     let url = job.work.redis.url.to_string();
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", &url));
     let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-    Some(format!("{} in {scheme}://{server}", family.target))
+    let database = job.work.redis.url.socket_database();
+    let database = database.map(|number| format!("?db={number}")).unwrap_or_default();
+    Some(format!("{} in {scheme}://{server}{database}", family.target))
 }
 
 /// What the size of a result belongs to: the query, and where its counters live (R7). A result of

@@ -1,4 +1,4 @@
-//! What a run has to know of earlier ones, and where it writes down what it did.
+//! What a run or an undo has to know of earlier runs, and where it writes down what it does.
 
 use super::gate::Gate;
 use crate::reconcile::Repair;
@@ -30,4 +30,19 @@ impl Ledger for Forgetful {
     }
 
     fn wrote(&self, _repairs: &[Repair]) {}
+}
+
+/// What keeps an undo from what is another's. It answers each question for every repair, in their
+/// order; where it cannot know, the answer is the one that leaves the counter alone.
+pub trait Claims: Send {
+    /// Whether another run has written the counter since the repair, as far as is known by now.
+    fn overwritten(&mut self, repairs: &[&Repair]) -> Vec<bool>;
+
+    /// Takes the right to take these repairs off, before that is done: what was added in motion
+    /// (R5) could else be taken off twice, because no value in Redis tells that it was done. Each
+    /// repair gives it once; false: it is taken.
+    fn claim(&mut self, repairs: &[&Repair]) -> Vec<bool>;
+
+    /// Gives it back, where it is certain that nothing was written.
+    fn release(&mut self, repairs: &[&Repair]);
 }

@@ -6,7 +6,7 @@ use super::context::{Context, RunError, Stop};
 use super::counters::Counters;
 use crate::config::Job;
 use crate::reconcile::{Amount, Id, read_id, read_truth};
-use crate::stores::mysql::{MysqlErrorKind, Narrow, Next, Select, Session};
+use crate::stores::mysql::{Narrow, Next, Select, Session};
 
 /// What the servers say of an id.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ impl Seen {
     /// How far the counter is off: truth − counter, absent being 0 (R1).
     #[must_use]
     pub fn drift(&self) -> Amount {
-        self.mysql.unwrap_or(Amount::ZERO).minus(self.redis.unwrap_or(Amount::ZERO))
+        Amount::between(self.redis, self.mysql)
     }
 
     /// The same in words. One look proves nothing: a write may be in flight.
@@ -60,11 +60,7 @@ type Values = Option<Vec<Amount>>;
 /// cannot be narrowed, the whole of it is read (it need not find what the query itself returns).
 fn truth(job: &Job, id: &Id, context: &Context<'_>) -> Result<Values, Stop> {
     match narrowed(job, id, context) {
-        Err(Stop::Failed(RunError::Mysql(error)))
-            if matches!(
-                error.kind,
-                MysqlErrorKind::BadQuery(_) | MysqlErrorKind::Server { code: 1060, .. }
-            ) => {}
+        Err(Stop::Failed(RunError::Mysql(error))) if error.kind.may_be_narrowing() => {}
         Ok(None) => {}
         found => return found,
     }

@@ -15,6 +15,6 @@ pub use cancel::Cancel;
 pub use context::{Context, Mode, Progress, RunError, Stop};
 pub use counters::{basis, place};
 pub use gate::Gate;
-pub use ledger::{Forgetful, Ledger};
+pub use ledger::{Claims, Forgetful, Ledger};
 pub use look::{Seen, look};
-pub use undo::{Moved, Undo, Undone, undo};
+pub use undo::{Moved, Undone, undo};

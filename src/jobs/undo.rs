@@ -2,24 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::{Context, Stop};
 use super::counters::Counters;
+use super::ledger::Claims;
 use crate::clock;
-use crate::config::Job;
+use crate::config::{Family, Job};
 use crate::reconcile::{Amount, Change, Id, Proof, Repair};
 
 /// How often a counter that moves between reading and writing is tried.
 const TRIES: u32 = 20;
-
-/// What is to be undone.
-pub struct Undo<'a> {
-    /// The repairs, the oldest first.
-    pub repairs: &'a [Repair],
-    /// Counters that another run has written since. A difference that was added to one of them
-    /// must not be taken off again: what is there now came from the other run's proof.
-    pub written_since: &'a HashSet<(Arc<str>, Id)>,
-}
 
 /// What came of it.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -56,78 +49,149 @@ impl Undone {
     }
 }
 
-/// Undoes, the newest repair first, so that a counter that the run wrote twice comes all the way
-/// back. What was done before an error stays done, and is in the ledger.
-pub fn undo(job: &Job, what: &Undo<'_>, context: &Context<'_>) -> (Undone, Result<(), Stop>) {
+/// Undoes repairs that are given with the oldest first. It begins with the newest, so that a counter
+/// that the run wrote twice comes all the way back; where the newer one is left alone, the older one
+/// is as well. What was done before an error stays done, and is in the ledger.
+pub fn undo(
+    job: &Job,
+    repairs: &[Repair],
+    claims: &mut dyn Claims,
+    context: &Context<'_>,
+) -> (Undone, Result<(), Stop>) {
     let mut undone = Undone::default();
     let ended = job.work.families.iter().try_for_each(|family| {
-        let name = family.name();
-        let mut counters = Counters::open(job, &family.target, context.deadline)?;
-        counters.check()?;
-        let mut repairs = what.repairs.iter().rev().filter(|repair| repair.target == name);
-        loop {
-            let portion: Vec<&Repair> = repairs.by_ref().take(counters.portion()).collect();
-            if portion.is_empty() {
-                return Ok(());
-            }
-            put_back(&mut counters, portion, what, context, &mut undone)?;
-        }
+        let (left_alone, supposed) = (HashSet::new(), HashMap::new());
+        let claims = &mut *claims;
+        let undo = Undo { claims, context, undone: &mut undone, left_alone, supposed };
+        undo.family(job, family, repairs)
     });
     (undone, ended)
 }
 
-fn put_back(
-    counters: &mut Counters<'_>,
-    mut left: Vec<&Repair>,
-    what: &Undo<'_>,
-    context: &Context<'_>,
-    undone: &mut Undone,
-) -> Result<(), Stop> {
-    for attempt in 1..=TRIES {
-        context.check()?;
-        let held = counters.read(left.iter().map(|repair| &repair.id))?;
-        let mut now: HashMap<&Id, Option<Amount>> =
-            left.iter().map(|repair| &repair.id).zip(held).collect();
-        let mut planned: Vec<(&Repair, Change)> = Vec::new();
-        for repair in left {
-            let holds = now.get(&repair.id).copied().flatten();
-            let counter = (Arc::clone(&repair.target), repair.id.clone());
-            let closed = repair.proof.is_relative() && what.written_since.contains(&counter);
-            match repair.undoing(holds).filter(|_| !closed) {
-                Some(change) => {
-                    // The next older repair of the same counter finds it put back.
-                    now.insert(&repair.id, change.to);
-                    planned.push((repair, change));
-                }
-                None => undone.moved(repair, holds),
+/// The undoing of the repairs of one target.
+struct Undo<'a, 'r> {
+    claims: &'a mut dyn Claims,
+    context: &'a Context<'a>,
+    undone: &'a mut Undone,
+    /// Ids of which a repair was left alone: what an older one wrote is not there any more.
+    left_alone: HashSet<&'r Id>,
+    /// What ids would hold by now, in a dry run.
+    supposed: HashMap<&'r Id, Option<Amount>>,
+}
+
+/// A repair and what undoes it.
+type Planned<'r> = (&'r Repair, Change);
+
+impl<'r> Undo<'_, 'r> {
+    fn family(mut self, job: &Job, family: &Family, repairs: &'r [Repair]) -> Result<(), Stop> {
+        let name = family.name();
+        let mut counters = Counters::open(job, &family.target, self.context.deadline)?;
+        counters.check()?;
+        let mut repairs = repairs.iter().rev().filter(|repair| repair.target == name).peekable();
+        loop {
+            // An older repair of the same counter waits for the next portion: what becomes of it
+            // depends on this one.
+            let (most, mut ids) = (counters.portion(), HashSet::new());
+            let mut portion = Vec::new();
+            while portion.len() < most
+                && let Some(repair) = repairs.next_if(|repair| ids.insert(&repair.id))
+            {
+                portion.push(repair);
+            }
+            if portion.is_empty() {
+                return Ok(());
+            }
+            self.put_back(&mut counters, portion)?;
+        }
+    }
+
+    fn put_back(
+        &mut self,
+        counters: &mut Counters<'_>,
+        mut left: Vec<&'r Repair>,
+    ) -> Result<(), Stop> {
+        for attempt in 1..=TRIES {
+            self.context.check()?;
+            let planned = self.plan(counters, left)?;
+            if self.context.mode.dry_run {
+                self.undone.undone += planned.len() as u64;
+                let changes = planned.into_iter().map(|(repair, change)| (&repair.id, change.to));
+                self.supposed.extend(changes);
+                return Ok(());
+            }
+            let (failed, pause) = self.write(counters, planned)?;
+            left = Vec::new();
+            for (repair, change) in failed {
+                if attempt == TRIES { self.leave(repair, change.from) } else { left.push(repair) }
+            }
+            self.context.wait(pause)?;
+            if left.is_empty() {
+                break;
             }
         }
-        if context.mode.dry_run {
-            undone.undone += planned.len() as u64;
-            return Ok(());
+        Ok(())
+    }
+
+    /// What is to be written; the rest is left alone. What was added in motion is claimed.
+    fn plan(
+        &mut self,
+        counters: &mut Counters<'_>,
+        repairs: Vec<&'r Repair>,
+    ) -> Result<Vec<Planned<'r>>, Stop> {
+        let held = counters.read(repairs.iter().map(|repair| &repair.id))?;
+        // After the reading: what was written until then by another run is not taken for ours.
+        let overwritten = self.claims.overwritten(&repairs);
+        let mut planned: Vec<Planned<'r>> = Vec::new();
+        for ((repair, holds), overwritten) in repairs.into_iter().zip(held).zip(overwritten) {
+            let holds = self.supposed.get(&repair.id).copied().unwrap_or(holds);
+            let is_open = !overwritten && !self.left_alone.contains(&repair.id);
+            match repair.undoing(holds).filter(|_| is_open) {
+                Some(change) => planned.push((repair, change)),
+                None => self.leave(repair, holds),
+            }
         }
+        let mut claimed = self.claims.claim(&relative(&planned)).into_iter();
+        let (ours, taken) = planned.into_iter().partition(|(repair, _)| {
+            !repair.proof.is_relative() || claimed.next().unwrap_or(false)
+        });
+        let taken: Vec<Planned<'_>> = taken;
+        taken.into_iter().for_each(|(repair, change)| self.leave(repair, change.from));
+        Ok(ours)
+    }
+
+    /// Writes; gives what had moved meanwhile, and how long to leave Redis alone. Where no answer
+    /// comes, what was claimed stays so.
+    fn write(
+        &mut self,
+        counters: &mut Counters<'_>,
+        planned: Vec<Planned<'r>>,
+    ) -> Result<(Vec<Planned<'r>>, Duration), Stop> {
         let changes: Vec<Change> = planned.iter().map(|(_, change)| change.clone()).collect();
         let (done, pause) = counters.set(&changes)?;
         let at = clock::wall();
-        left = Vec::new();
-        let mut written = Vec::new();
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
         for ((repair, change), done) in planned.into_iter().zip(done) {
-            if done {
-                let Change { id, from: before, to: after, .. } = change;
-                let target = Arc::clone(&repair.target);
-                written.push(Repair { target, id, before, after, at, proof: Proof::Undo });
-            } else if attempt == TRIES {
-                undone.moved(repair, change.from);
-            } else {
-                left.push(repair);
+            if !done {
+                failed.push((repair, change));
+                continue;
             }
+            let Change { id, from: before, to: after, .. } = change;
+            let target = Arc::clone(&repair.target);
+            written.push(Repair { target, id, before, after, at, proof: Proof::Undo });
         }
-        undone.undone += written.len() as u64;
-        context.ledger.wrote(&written);
-        context.wait(pause)?;
-        if left.is_empty() {
-            break;
-        }
+        self.undone.undone += written.len() as u64;
+        self.context.ledger.wrote(&written);
+        self.claims.release(&relative(&failed));
+        Ok((failed, pause))
     }
-    Ok(())
+
+    fn leave(&mut self, repair: &'r Repair, holds: Option<Amount>) {
+        self.left_alone.insert(&repair.id);
+        self.undone.moved(repair, holds);
+    }
+}
+
+fn relative<'r>(planned: &[Planned<'r>]) -> Vec<&'r Repair> {
+    let repairs = planned.iter().map(|(repair, _)| *repair);
+    repairs.filter(|repair| repair.proof.is_relative()).collect()
 }

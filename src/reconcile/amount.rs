@@ -122,6 +122,12 @@ impl Amount {
         Self::from_f64(self.to_f64() - other.to_f64())
     }
 
+    /// From one value of a counter to another, where an absent counter is 0 (R1).
+    #[must_use]
+    pub fn between(from: Option<Self>, to: Option<Self>) -> Self {
+        to.unwrap_or(Self::ZERO).minus(from.unwrap_or(Self::ZERO))
+    }
+
     /// Its distance from 0.
     #[must_use]
     pub fn abs(self) -> Self {

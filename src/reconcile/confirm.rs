@@ -81,7 +81,7 @@ impl Change {
     /// How far the counter was off: truth − counter.
     #[must_use]
     pub fn drift(&self) -> Amount {
-        self.to.unwrap_or(Amount::ZERO).minus(self.from.unwrap_or(Amount::ZERO))
+        Amount::between(self.from, self.to)
     }
 
     /// Whether it writes to or removes a counter that Redis holds (the guard counts these); 0 is

@@ -94,7 +94,7 @@ impl Repair {
     /// What was added: after − before, absent being 0 (R1).
     #[must_use]
     pub fn added(&self) -> Amount {
-        self.after.unwrap_or(Amount::ZERO).minus(self.before.unwrap_or(Amount::ZERO))
+        Amount::between(self.before, self.after)
     }
 
     /// What puts the counter back, if it holds `now`; `None` if it has moved on.

@@ -1,5 +1,6 @@
 //! The record of a run that goes on beside the daemon, of `once` or of `undo`, on the same file.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::prune::prune;
 use super::schema::{explain, make_folder, open};
-use super::{RunNumber, StateError, good};
+use super::{RunNumber, StateError, evidence, good};
 use crate::config::{Job, Keep};
 use crate::report::Report;
 
@@ -54,9 +55,10 @@ impl Beside {
         let begin = || {
             let transaction =
                 Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-            let last: Option<i64> =
-                transaction.query_row("SELECT MIN(id) FROM runs", [], |row| row.get(0))?;
-            let number = RunNumber::beside(last.unwrap_or(0));
+            // Not the lowest that is left: a number that was pruned names no other run.
+            let last = transaction.query_row("SELECT lowest FROM beside", [], |row| row.get(0))?;
+            let number = RunNumber::beside(last);
+            transaction.execute("UPDATE beside SET lowest = ?1", params![number])?;
             let now = now.timestamp_millis();
             transaction.execute(
                 "INSERT INTO runs (id, job, slot, attempts, started, outcome, until) \
@@ -67,6 +69,8 @@ impl Beside {
             Ok(number)
         };
         let number = begin().map_err(|error: rusqlite::Error| explain(path, &error))?;
+        // A file of that number can only be left over from a state that is gone.
+        fs::remove_file(evidence::file(path, number)).ok();
         Ok(Self { path: path.to_owned(), connection, number })
     }
 

@@ -3,7 +3,7 @@
 //! only counted.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,22 +124,28 @@ pub fn from_line(line: &[u8]) -> Option<Repair> {
     })
 }
 
-/// Gives each line of a run's file to `take`, with its line break. No file is no line.
+/// Gives each whole line of a run's file to `take`, with its line break, from the byte `start` on;
+/// says where the last one ends. No file is no line.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn each_line(file: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub fn each_line(file: &Path, start: u64, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut reader = match File::open(file) {
         Ok(file) => BufReader::with_capacity(1 << 16, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(start),
         Err(error) => return Err(error),
     };
+    reader.seek(SeekFrom::Start(start))?;
+    let mut end = start;
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        take(&line);
+        if line.ends_with(b"\n") {
+            end += line.len() as u64;
+            take(&line);
+        }
         line.clear();
     }
-    Ok(())
+    Ok(end)
 }
 
 /// An amount so that it is read back as the very same: a whole number beyond 2^53 that came out of

@@ -1,15 +1,13 @@
 //! Asking the evidence: what was written to a counter, by whom, and why (R10).
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::evidence::{self, COLUMNS, from_line, from_row};
 use super::schema::{explain, open_to_read};
-use super::{RunNumber, StateError};
+use super::{RunNumber, StateError, lock};
 use crate::reconcile::{Amount, Id, Repair};
 
 /// The state file, open for questions; the daemon may write to it meanwhile.
@@ -25,6 +23,8 @@ pub struct Written {
     pub run: RunNumber,
     /// What it wrote.
     pub repair: Repair,
+    /// Where the counter was; `None` if that is not on record.
+    pub place: Option<String>,
 }
 
 /// An id that was repaired in several runs.
@@ -77,7 +77,7 @@ impl History {
             let text = format!("SELECT {COLUMNS} FROM repairs WHERE job = ?1 AND id = ?2");
             let mut statement = connection.prepare(&text)?;
             let rows = statement.query_map(params![job, id.to_bytes()], from_row)?;
-            let written = |(run, repair)| Written { run, repair };
+            let written = |(run, repair)| Written { run, repair, place: None };
             rows.map(|row| row.map(written)).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let start = evidence::line_start(id);
@@ -86,11 +86,18 @@ impl History {
                 if line.starts_with(&start)
                     && let Some(repair) = from_line(line)
                 {
-                    found.push(Written { run, repair });
+                    found.push(Written { run, repair, place: None });
                 }
             })?;
         }
         found.sort_by_key(|written| written.repair.at);
+        for Written { run, repair, place } in &mut found {
+            *place = self.ask(|connection| {
+                let text = "SELECT place FROM evidence WHERE run = ?1 AND target = ?2";
+                let mut statement = connection.prepare_cached(text)?;
+                statement.query_row(params![*run, &*repair.target], |row| row.get(0)).optional()
+            })?;
+        }
         Ok(found)
     }
 
@@ -141,21 +148,24 @@ impl History {
         Ok(runs.into_iter().any(|run| evidence::file(&self.path, run).exists()))
     }
 
-    /// In how many other runs than `run` an id was repaired; of those in the table.
+    /// In how many other runs than `run` an id was repaired in a target, or in any if that is
+    /// empty; of those in the table.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn runs_that_repaired(
         &self,
         job: &str,
+        target: &str,
         id: &Id,
         run: Option<RunNumber>,
     ) -> Result<u64, StateError> {
         self.ask(|connection| {
             connection.query_row(
                 "SELECT COUNT(DISTINCT run) FROM repairs \
-                 WHERE job = ?1 AND id = ?2 AND run IS NOT ?3 AND proof <> 'undo'",
-                params![job, id.to_bytes(), run],
+                 WHERE job = ?1 AND id = ?2 AND run IS NOT ?3 AND proof <> 'undo' \
+                 AND target = ?4",
+                params![job, id.to_bytes(), run, target],
                 |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
             )
         })
@@ -177,7 +187,7 @@ impl History {
     }
 
     /// What a run wrote; `None` if there is no such run. `now` tells whether one beside the daemon
-    /// can be running still.
+    /// can be running still; one of the daemon's cannot where no daemon runs.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -186,7 +196,7 @@ impl History {
         run: RunNumber,
         now: DateTime<Utc>,
     ) -> Result<Option<Evidence>, StateError> {
-        let Some((job, is_running, report)) = self.ask(|connection| {
+        let Some((job, is_running, report)): Option<(_, bool, _)> = self.ask(|connection| {
             let text = "SELECT job, outcome = 'running' AND (until IS NULL OR until >= ?2), \
                  report FROM runs WHERE id = ?1";
             connection
@@ -198,6 +208,7 @@ impl History {
         else {
             return Ok(None);
         };
+        let is_running = is_running && (run.is_beside() || lock::is_held(&self.path));
         let mut written = 0;
         let places = self.ask(|connection| {
             let text = "SELECT target, place, written FROM evidence WHERE run = ?1";
@@ -221,47 +232,8 @@ impl History {
         Ok(Some(Evidence { job, is_running, places, written, repairs }))
     }
 
-    /// Those of some counters that another run than `run` has written since it did; a counter is a
-    /// target's name and an id, and stands with the time when `run` wrote it.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn written_since(
-        &self,
-        job: &str,
-        run: RunNumber,
-        counters: &HashMap<(Arc<str>, Id), DateTime<Utc>>,
-    ) -> Result<HashSet<(Arc<str>, Id)>, StateError> {
-        let mut since = HashSet::new();
-        if counters.is_empty() {
-            return Ok(since);
-        }
-        let mut look = |repair: Repair| {
-            let counter = (repair.target, repair.id);
-            if counters.get(&counter).is_some_and(|at| repair.at >= *at) {
-                since.insert(counter);
-            }
-        };
-        self.ask(|connection| {
-            let text = format!("SELECT {COLUMNS} FROM repairs WHERE job = ?1 AND run <> ?2");
-            let mut statement = connection.prepare(&text)?;
-            for row in statement.query_map(params![job, run], from_row)? {
-                look(row?.1);
-            }
-            Ok(())
-        })?;
-        for other in self.runs_of(job)?.into_iter().filter(|other| *other != run) {
-            self.each_line(other, |line| {
-                if let Some(repair) = from_line(line) {
-                    look(repair);
-                }
-            })?;
-        }
-        Ok(since)
-    }
-
     /// The runs of a job that left evidence.
-    fn runs_of(&self, job: &str) -> Result<Vec<RunNumber>, StateError> {
+    pub(super) fn runs_of(&self, job: &str) -> Result<Vec<RunNumber>, StateError> {
         self.ask(|connection| {
             let text = "SELECT DISTINCT run FROM evidence WHERE job = ?1";
             let mut statement = connection.prepare(text)?;
@@ -271,12 +243,22 @@ impl History {
     }
 
     fn each_line(&self, run: RunNumber, take: impl FnMut(&[u8])) -> Result<(), StateError> {
+        self.each_line_after(run, 0, take).map(|_| ())
+    }
+
+    /// The lines of a run's file from a place in it on, in bytes; gives where they end.
+    pub(super) fn each_line_after(
+        &self,
+        run: RunNumber,
+        start: u64,
+        take: impl FnMut(&[u8]),
+    ) -> Result<u64, StateError> {
         let path = evidence::file(&self.path, run);
-        evidence::each_line(&path, take)
+        evidence::each_line(&path, start, take)
             .map_err(|error| StateError::Unavailable { reason: error.to_string(), path })
     }
 
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {

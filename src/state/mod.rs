@@ -3,9 +3,11 @@
 //! which the loop only hands over and never waits; evidence is written by the run that repairs.
 
 mod beside;
+mod claims;
 mod evidence;
 mod good;
 mod history;
+mod lock;
 mod number;
 mod prune;
 mod read;
@@ -26,6 +28,7 @@ use thiserror::Error;
 use crate::agenda::{Memory, Order, Record, Remembered};
 use crate::config::Keep;
 pub use beside::{Beside, Ending};
+pub use claims::Claims;
 pub use evidence::{IN_FILE, IN_TABLE};
 pub use history::{Evidence, History, Offender, Written};
 pub use number::RunNumber;
@@ -100,7 +103,8 @@ impl State {
     /// as interrupted: the daemon before this one was killed.
     ///
     /// A disk that is full or read-only is no error: the schedule goes on without a memory, and the
-    /// writer tries again.
+    /// writer tries again. Its runs are then numbered from the seconds since the epoch on, so that
+    /// they overwrite none that the file has.
     ///
     /// # Errors
     /// The file is foreign, newer, damaged or in use. It is left as it is.
@@ -109,7 +113,11 @@ impl State {
             Ok((writer, memory)) => (memory, writer),
             Err(StateError::Unavailable { reason, .. }) => {
                 log::error!("the state cannot be written, runs are not remembered: {reason}");
-                (Memory::default(), write::Writer::closed(path, keep))
+                // By the time, because a file that opens later has runs from 1 on already.
+                let last_run = u64::try_from(now.timestamp()).unwrap_or(0);
+                let first = i64::try_from(last_run).unwrap_or(0).saturating_add(1);
+                let memory = Memory { last_run, ..Memory::default() };
+                (memory, write::Writer::closed(path, keep, first))
             }
             Err(error) => return Err(error),
         };

@@ -16,10 +16,16 @@ use crate::agenda::RunId;
 pub struct RunNumber(i64);
 
 impl RunNumber {
-    /// The one that comes after `last`, the lowest in the file, for what runs beside the daemon.
+    /// The one that comes after `last`, the lowest that was ever given, for what runs beside the daemon.
     #[must_use]
     pub(super) fn beside(last: i64) -> Self {
         Self(last.min(0).saturating_sub(1))
+    }
+
+    /// Whether it runs beside the daemon.
+    #[must_use]
+    pub(super) fn is_beside(self) -> bool {
+        self.0 < 0
     }
 }
 

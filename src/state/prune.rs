@@ -10,26 +10,28 @@ use super::RunNumber;
 use super::evidence;
 use crate::config::Keep;
 
+/// Runs in one transaction; each may have a thousand repairs.
+const AT_ONCE: usize = 20;
 /// What has ended, or was killed beside the daemon and cannot be running any more.
 const HAS_ENDED: &str = "(outcome NOT IN ('running', 'waiting') OR until < ?1)";
 
-/// Removes the records that are older or more than is kept.
+/// Removes the records that are older or more than is kept, a few runs in one transaction: whoever
+/// else writes must not wait for the whole of it.
 pub fn prune(
     connection: &Connection,
     path: &Path,
     keep: Keep,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let age = TimeDelta::from_std(keep.age).unwrap_or(TimeDelta::MAX);
     let oldest = now.checked_sub_signed(age).map_or(i64::MIN, |t| t.timestamp_millis());
     let now = now.timestamp_millis();
     remove(
-        &transaction,
+        connection,
         &format!("COALESCE(finished, started, slot) < ?2 AND {HAS_ENDED}"),
         params![now, oldest],
     )?;
-    let names: Vec<String> = transaction
+    let names: Vec<String> = connection
         .prepare("SELECT DISTINCT job FROM runs")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -37,13 +39,12 @@ pub fn prune(
         let beyond = "SELECT id FROM runs WHERE job = ?2 \
              ORDER BY COALESCE(started, finished, slot) DESC, id DESC LIMIT -1 OFFSET ?3";
         remove(
-            &transaction,
+            connection,
             &format!("id IN ({beyond}) AND {HAS_ENDED}"),
             params![now, name, keep.runs],
         )?;
     }
-    transaction.commit()?;
-    // After the commit, and by what is left: whatever ends the process in between, no record is
+    // After the commits, and by what is left: whatever ends the process in between, no record is
     // without its evidence, and no file is forgotten.
     if let Err(error) = remove_files(connection, path)? {
         log::warn!("old evidence cannot be removed: {error}");
@@ -51,17 +52,26 @@ pub fn prune(
     Ok(())
 }
 
-/// Removes the runs of a condition, and their evidence.
+/// Removes the runs of a condition, and what belongs to them. What has ended stays so, so that it
+/// may be looked for before the lock is taken.
 fn remove(from: &Connection, which: &str, with: impl Params) -> rusqlite::Result<()> {
-    let mut runs = from.prepare(&format!("DELETE FROM runs WHERE {which} RETURNING id"))?;
-    let removed: Vec<RunNumber> =
-        runs.query_map(with, |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for run in removed {
-        for evidence in
-            ["DELETE FROM repairs WHERE run = ?1", "DELETE FROM evidence WHERE run = ?1"]
-        {
-            from.prepare_cached(evidence)?.execute(params![run])?;
+    let runs: Vec<RunNumber> = from
+        .prepare(&format!("SELECT id FROM runs WHERE {which}"))?
+        .query_map(with, |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for few in runs.chunks(AT_ONCE) {
+        let transaction = Transaction::new_unchecked(from, TransactionBehavior::Immediate)?;
+        for run in few {
+            for part in [
+                "DELETE FROM repairs WHERE run = ?1",
+                "DELETE FROM evidence WHERE run = ?1",
+                "DELETE FROM claims WHERE run = ?1",
+                "DELETE FROM runs WHERE id = ?1",
+            ] {
+                transaction.prepare_cached(part)?.execute(params![run])?;
+            }
         }
+        transaction.commit()?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The ledger of one run, on the state file (R7, R10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -52,6 +52,8 @@ struct Open {
     in_table: u64,
     in_file: u64,
     file: Option<File>,
+    /// The targets whose place is written down.
+    placed: HashSet<Arc<str>>,
 }
 
 /// Why evidence is not kept.
@@ -93,9 +95,10 @@ impl Recorder {
         )?;
         let mut in_file = 0;
         let path = evidence::file(&self.state, self.run);
-        evidence::each_line(&path, |_| in_file += 1)
+        evidence::each_line(&path, 0, |_| in_file += 1)
             .map_err(|error| Failure::File { path, error })?;
-        Ok(Open { connection, in_table: in_table.unsigned_abs(), in_file, file: None })
+        let (in_table, placed) = (in_table.unsigned_abs(), HashSet::new());
+        Ok(Open { connection, in_table, in_file, file: None, placed })
     }
 
     fn keep(&self, book: &mut Book, repairs: &[Repair]) -> Result<(), Failure> {
@@ -112,12 +115,15 @@ impl Recorder {
             self.count(&transaction, uncounted)?;
             transaction.commit()?;
             open.in_table += now.len() as u64;
-            uncounted.clear();
+            open.placed.extend(std::mem::take(uncounted).into_keys());
         }
         self.file(open, later)?;
-        if uncounted.values().sum::<u64>() >= COUNT_EVERY {
+        // A repair whose place is not on record cannot be undone, so the first of a target does not
+        // wait for the others.
+        let is_new = uncounted.keys().any(|target| !open.placed.contains(target));
+        if is_new || uncounted.values().sum::<u64>() >= COUNT_EVERY {
             self.count(&open.connection, uncounted)?;
-            uncounted.clear();
+            open.placed.extend(std::mem::take(uncounted).into_keys());
         }
         Ok(())
     }

@@ -45,8 +45,10 @@ CREATE INDEX runs_by_job ON runs (job, COALESCE(started, finished, slot));
 CREATE INDEX runs_by_time ON runs (COALESCE(started, finished, slot));
 ";
 
-/// What format 2 adds: the evidence (R10) and the last good results (R7). Amounts are texts, so
-/// that whole numbers beyond 2^53 and fractions stay exact; NULL is an absent counter.
+/// What format 2 adds: the evidence (R10), the last good results (R7), the repairs that an undo has
+/// claimed or taken off (by their run, counter and time), and the lowest number that was ever given
+/// to a run beside the daemon. Amounts are texts, so that whole numbers beyond 2^53 and fractions
+/// stay exact; NULL is an absent counter.
 const EVIDENCE: &str = "
 CREATE TABLE evidence (
   run INTEGER NOT NULL,
@@ -55,11 +57,10 @@ CREATE TABLE evidence (
   place TEXT NOT NULL,
   began INTEGER NOT NULL,
   written INTEGER NOT NULL,
-  filed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, target)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE repairs (
-  nr INTEGER PRIMARY KEY,
+  nr INTEGER PRIMARY KEY AUTOINCREMENT,
   run INTEGER NOT NULL,
   job TEXT NOT NULL,
   target TEXT NOT NULL,
@@ -75,6 +76,15 @@ CREATE TABLE good (
   rows INTEGER NOT NULL,
   finished INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE claims (
+  run INTEGER NOT NULL,
+  target TEXT NOT NULL,
+  id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (run, target, id, at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE beside (lowest INTEGER NOT NULL) STRICT;
+INSERT INTO beside VALUES (0);
 ";
 const EVIDENCE_INDEXES: &str = "
 CREATE INDEX repairs_by_id ON repairs (job, id);
@@ -97,9 +107,27 @@ pub fn make_folder(path: &Path) -> Result<(), StateError> {
 
 /// Opens the file for writing, makes its tables if it is new, and migrates an older one.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
+    let connection = Connection::open(path).map_err(|error| explain(path, &error))?;
+    prepare(&connection, path)?;
+    set_up(connection, path)
+}
+
+/// The same with a look at every page before the first write. That takes a second for each gigabyte,
+/// so it is for the daemon alone, which starts seldom.
+pub fn open_whole(path: &Path) -> Result<Connection, StateError> {
     let fail = |error| explain(path, &error);
     let connection = Connection::open(path).map_err(fail)?;
     prepare(&connection, path)?;
+    let check: String =
+        connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fail)?;
+    if check != "ok" {
+        return Err(StateError::Broken { path: path.to_owned(), reason: check });
+    }
+    set_up(connection, path)
+}
+
+fn set_up(connection: Connection, path: &Path) -> Result<Connection, StateError> {
+    let fail = |error| explain(path, &error);
     // WAL with NORMAL loses nothing when the process is killed; after a power cut the last moment.
     // A transaction here changes a few rows and writes their pages whole, so a new file gets small
     // ones.
@@ -133,8 +161,7 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Opens a file that is in use by this process already, for the evidence of one run: without the
-/// check of every page, which takes a second for each gigabyte.
+/// Opens a file that is in use by this process already, for the evidence of one run.
 ///
 /// # Errors
 /// The file is not there, or was written by a newer recountd.
@@ -181,7 +208,7 @@ fn as_if_migrated() -> String {
     format!("{tables} CREATE TEMP VIEW runs AS SELECT *, NULL AS until FROM main.runs;")
 }
 
-/// Refuses what is not ours, newer, or damaged.
+/// Refuses what is not ours, or newer.
 fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let fail = |error| explain(path, &error);
     connection.busy_timeout(PATIENCE).map_err(fail)?;
@@ -189,11 +216,6 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let found = format_of(connection).map_err(fail)?;
     if found > FORMAT {
         return Err(StateError::Newer { path: path.to_owned(), found, known: FORMAT });
-    }
-    let check: String =
-        connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fail)?;
-    if check != "ok" {
-        return Err(StateError::Broken { path: path.to_owned(), reason: check });
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The one writer of the file, in a thread of its own.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::prune::prune;
-use super::schema::{explain, make_folder, open};
-use super::{Op, RunNumber, StateError, good};
+use super::schema::{explain, make_folder, open_whole};
+use super::{Op, RunNumber, StateError, good, lock};
 use crate::agenda::{Memory, Record, Remembered, SlotEnd};
 use crate::clock;
 use crate::config::Keep;
@@ -30,6 +30,8 @@ pub struct Writer {
     path: PathBuf,
     keep: Keep,
     file: Option<Open>,
+    /// Runs below this number are those of daemons before this one.
+    first: i64,
     complained: Option<Instant>,
     pruned: Option<Instant>,
 }
@@ -43,17 +45,19 @@ struct Open {
 impl Writer {
     /// Opens the file, marks what was interrupted, and reads what is remembered.
     pub fn open(path: &Path, keep: Keep, now: DateTime<Utc>) -> Result<(Self, Memory), StateError> {
-        let mut writer = Self::closed(path, keep);
+        let mut writer = Self::closed(path, keep, i64::MAX);
         let file = open_locked(path)?;
-        let memory = recall(&file.connection, now).map_err(|error| explain(path, &error))?;
+        let memory = interrupt(&file.connection, i64::MAX, now)
+            .and_then(|()| recall(&file.connection))
+            .map_err(|error| explain(path, &error))?;
         writer.file = Some(file);
         Ok((writer, memory))
     }
 
-    /// A writer whose file could not be opened yet.
-    pub fn closed(path: &Path, keep: Keep) -> Self {
+    /// A writer whose file could not be opened yet; its runs have numbers from `first` on.
+    pub fn closed(path: &Path, keep: Keep, first: i64) -> Self {
         let (path, complained, pruned) = (path.to_owned(), None, None);
-        Self { path, keep, file: None, complained, pruned }
+        Self { path, keep, file: None, first, complained, pruned }
     }
 
     /// Writes what comes until nobody sends any more. What the disk does not take is kept and tried
@@ -89,7 +93,10 @@ impl Writer {
 
     fn write(&mut self, batch: &[Op]) -> Result<(), StateError> {
         if self.file.is_none() {
-            self.file = Some(open_locked(&self.path)?);
+            let file = open_locked(&self.path)?;
+            interrupt(&file.connection, self.first, clock::wall())
+                .map_err(|error| explain(&self.path, &error))?;
+            self.file = Some(file);
             log::info!("the state can be written again: {}", self.path.display());
         }
         let Some(file) = &mut self.file else { return Ok(()) };
@@ -131,31 +138,19 @@ fn wait(ops: &Receiver<Op>, batch: &mut Vec<Op>) -> Result<(), RecvTimeoutError>
 }
 
 fn open_locked(path: &Path) -> Result<Open, StateError> {
-    let unavailable = |reason: String| StateError::Unavailable { path: path.to_owned(), reason };
     make_folder(path)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&beside)
-        .map_err(|error| unavailable(error.to_string()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StateError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => return Err(unavailable(error.to_string())),
-    }
-    Ok(Open { connection: open(path)?, _lock: lock })
+    let lock = lock::take(path)?;
+    Ok(Open { connection: open_whole(path)?, _lock: lock })
 }
 
-/// Marks what had not ended as interrupted (S15), and reads how far each schedule has come.
-fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memory> {
+/// Marks as interrupted what had not ended of the runs below `first` (S15).
+fn interrupt(connection: &Connection, first: i64, now: DateTime<Utc>) -> rusqlite::Result<()> {
     // A run whose beginning was never written down may have left evidence all the same.
     connection.execute(
         "INSERT OR IGNORE INTO runs (id, job, slot, attempts, started, outcome) \
-         SELECT run, job, MIN(began), 1, MIN(began), 'running' FROM evidence GROUP BY run",
-        [],
+         SELECT run, job, MIN(began), 1, MIN(began), 'running' FROM evidence \
+         WHERE run < ?1 GROUP BY run",
+        params![first],
     )?;
     // What runs beside the daemon is not ended by its end, but is over at its time.
     let interrupted = connection.execute(
@@ -163,12 +158,17 @@ fn recall(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Memor
          reason = CASE outcome WHEN 'running' \
            THEN 'the daemon ended while it ran; what was written is right' \
            ELSE 'the daemon ended before it started' END \
-         WHERE outcome IN ('running', 'waiting') AND id > 0",
-        params![now.timestamp_millis()],
+         WHERE outcome IN ('running', 'waiting') AND id > 0 AND id < ?2",
+        params![now.timestamp_millis(), first],
     )?;
     if interrupted > 0 {
         log::warn!("{interrupted} runs were interrupted by the end of the daemon before this one");
     }
+    Ok(())
+}
+
+/// Reads how far each schedule has come.
+fn recall(connection: &Connection) -> rusqlite::Result<Memory> {
     let last_run: Option<i64> = connection
         .query_row("SELECT MAX(id) FROM runs", [], |row| row.get(0))
         .optional()?

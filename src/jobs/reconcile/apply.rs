@@ -22,8 +22,10 @@ impl Run<'_> {
         for (count, changes) in proven {
             let touched = changes.iter().filter(|change| change.touches_existing()).count();
             if let Err(refusal) = check_changes(&count.scope, touched as u64) {
-                let all = proven.iter().flat_map(|(_, changes)| *changes);
-                all.for_each(|change| self.findings.add(change));
+                for (count, changes) in proven {
+                    let family = count.family.name();
+                    changes.iter().for_each(|change| self.findings.add(&family, change));
+                }
                 return Err(refusal.into());
             }
         }
@@ -133,7 +135,7 @@ impl Run<'_> {
     }
 
     fn note(&mut self, count: &mut Count<'_>, change: &Change) {
-        self.findings.add(change);
+        self.findings.add(&count.family.name(), change);
         count.touched += u64::from(change.touches_existing());
         count.removable += u64::from(change.removes());
         if self.context.mode.dry_run {

@@ -82,7 +82,8 @@ impl Run<'_> {
         if count.ghosts == Some(Ghosts::Remove) {
             changes.extend(verdict.ghosts);
         } else {
-            verdict.ghosts.iter().for_each(|ghost| self.findings.add(ghost));
+            let family = count.family.name();
+            verdict.ghosts.iter().for_each(|ghost| self.findings.add(&family, ghost));
         }
         let Some(held) = hold else { return self.apply(count, &changes) };
         held.extend(changes);
