@@ -9,6 +9,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use super::context::{Context, Stop};
+use super::counters::place;
+use crate::config::{Family, Job};
+
 /// A gate: a lock of the system on a file, which ends with the process at the latest.
 #[derive(Debug)]
 pub struct Gate(File);
@@ -25,9 +29,31 @@ impl Gate {
         OpenOptions::new().create(true).truncate(false).write(true).open(path).map(Self)
     }
 
-    /// Goes through beside others; false while one has it to itself.
-    #[must_use]
-    pub fn share(&self) -> bool {
+    /// Goes through the gate of a family's counters; `None` where there is none.
+    ///
+    /// # Errors
+    /// The run was cancelled, or its time was over, before whoever had it to himself was done.
+    pub fn enter(job: &Job, family: &Family, context: &Context<'_>) -> Result<Option<Self>, Stop> {
+        let place = place(job, &family.name());
+        let gate = place.and_then(|place| context.ledger.gate(&place));
+        if let Some(gate) = &gate {
+            gate.wait_to_share(context)?;
+        }
+        Ok(gate)
+    }
+
+    /// Shares it, as soon as nobody has it to himself.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub fn wait_to_share(&self, context: &Context<'_>) -> Result<(), Stop> {
+        while !self.share() {
+            context.wait(Context::SLICE)?;
+        }
+        Ok(())
+    }
+
+    fn share(&self) -> bool {
         self.0.try_lock_shared().is_ok()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::context::{Context, Stop};
 use super::counters::Counters;
+use super::gate::Gate;
 use super::ledger::Claims;
 use crate::clock;
 use crate::config::{Family, Job};
@@ -85,6 +86,7 @@ type Planned<'r> = (&'r Repair, Change);
 impl<'r> Undo<'_, 'r> {
     fn family(mut self, job: &Job, family: &Family, repairs: &'r [Repair]) -> Result<(), Stop> {
         let name = family.name();
+        let _gate = Gate::enter(job, family, self.context)?;
         let mut counters = Counters::open(job, &family.target, self.context.deadline)?;
         counters.check()?;
         let mut repairs = repairs.iter().rev().filter(|repair| repair.target == name).peekable();

@@ -57,11 +57,7 @@ impl<'a> Count<'a> {
         redis: &mut Redis,
     ) -> Result<Self, Stop> {
         let (work, target) = (&job.work, &family.target);
-        let place = crate::jobs::place(job, &family.name());
-        let gate = place.and_then(|place| context.ledger.gate(&place));
-        while gate.as_ref().is_some_and(|gate| !gate.share()) {
-            context.wait(Context::SLICE)?;
-        }
+        let gate = Gate::enter(job, family, context)?;
         let mut missing = Missing::Few;
         if target.is_shared() {
             match redis.key_kind(target)? {

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::family::Count;
 use super::readings::{Kind, Readings, Rhythm};
-use super::{Context, Progress, Run, Stop, since};
+use super::{Progress, Run, Stop, since};
 use crate::clock;
 use crate::config::Target;
-use crate::jobs::Gate;
 use crate::reconcile::{
     Amount, Change, Correction, Id, Proof, SANDWICHES, Samples, Suspect, snapshot_distance,
 };
@@ -30,9 +29,16 @@ impl Run<'_> {
             return Ok(());
         }
         // Whoever else writes now may correct the same drift.
-        if !count.gate.as_ref().is_some_and(Gate::take) {
-            return self.share_again(count);
+        let Some(gate) = count.gate.take() else { return Ok(()) };
+        if gate.take() {
+            self.sample_and_correct(count)?;
         }
+        gate.wait_to_share(self.context)?;
+        count.gate = Some(gate);
+        Ok(())
+    }
+
+    fn sample_and_correct(&mut self, count: &mut Count<'_>) -> Result<(), Stop> {
         // A ghost that moves is no ghost for long: its rows come and go.
         let (mut hot, left): (Vec<Suspect>, Vec<Suspect>) =
             std::mem::take(&mut count.suspects).into_iter().partition(|s| s.in_truth);
@@ -49,13 +55,6 @@ impl Run<'_> {
                 }
                 _ => count.suspects.push(suspect),
             }
-        }
-        self.share_again(count)
-    }
-
-    fn share_again(&self, count: &Count<'_>) -> Result<(), Stop> {
-        while count.gate.as_ref().is_some_and(|gate| !gate.share()) {
-            self.context.wait(Context::SLICE)?;
         }
         Ok(())
     }
