@@ -29,7 +29,10 @@ impl Run<'_> {
             return Ok(());
         }
         // Whoever else writes now may correct the same drift.
-        let Some(gate) = count.gate.take() else { return Ok(()) };
+        let Some(gate) = count.gate.take() else {
+            let dry = self.context.mode.dry_run;
+            return if dry { self.sample_and_correct(count) } else { Ok(()) };
+        };
         if gate.take() {
             self.sample_and_correct(count)?;
         }
