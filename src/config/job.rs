@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use url::Url;
 
-use super::target::Family;
+use super::target::{Family, Ghosts};
 use crate::schedule::Trigger;
 
 /// One `[jobs.NAME]` table: a trigger, what to do, and limits.
@@ -140,15 +140,6 @@ impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// What becomes of a ghost (R2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ghosts {
-    /// It is removed, once it is proven.
-    Remove,
-    /// It is counted in the report and left alone.
-    Keep,
 }
 
 /// What stops a run before its first write (R7).

@@ -19,9 +19,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use diagnose::ConfigErrors;
-pub use job::{Ghosts, Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl};
+pub use job::{Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl};
 pub use problem::Problem;
-pub use target::{Family, Target};
+pub use target::{Family, Ghosts, Target};
 
 /// A whole jobs.toml that has been found valid.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::job::Ghosts;
-
 /// One family of counters: a column of the query, and where its values belong in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
@@ -105,4 +103,13 @@ impl fmt::Display for Target {
             Self::Text { key } => write!(f, "string {key}"),
         }
     }
+}
+
+/// What becomes of a ghost (R2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ghosts {
+    /// It is removed, once it is proven.
+    Remove,
+    /// It is counted in the report and left alone.
+    Keep,
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::job::{Ghosts, Guard, Percent, Reconcile, Server};
+use super::job::{Guard, Percent, Reconcile, Server};
 use super::problem::Problem;
 use super::reader::{Item, Table, set};
-use super::target::{Family, Target};
+use super::target::{Family, Ghosts, Target};
 
 /// The servers of one kind, by name.
 pub type Servers = BTreeMap<String, Arc<Server>>;

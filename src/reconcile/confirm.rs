@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::amount::Amount;
 use super::compare::Suspect;
 use super::id::Id;
-use super::repair::Proof;
+use super::repair::{Change, Proof};
 
 /// How often an id whose counter moved is tried again before it counts as unproven (R4).
 pub const ROUNDS: u32 = 4;
@@ -62,40 +62,6 @@ enum State {
     Unread,
     Still(Option<Amount>),
     Moved,
-}
-
-/// A write that is proven right: from what the counter stood still at, to the truth.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The id.
-    pub id: Id,
-    /// What the counter must still hold; `None`: it must still be absent.
-    pub from: Option<Amount>,
-    /// What it gets; `None`: it is removed.
-    pub to: Option<Amount>,
-    /// What proves it.
-    pub proof: Proof,
-}
-
-impl Change {
-    /// How far the counter was off: truth − counter.
-    #[must_use]
-    pub fn drift(&self) -> Amount {
-        Amount::between(self.from, self.to)
-    }
-
-    /// Whether it writes to or removes a counter that Redis holds (the guard counts these); 0 is
-    /// as good as absent.
-    #[must_use]
-    pub fn touches_existing(&self) -> bool {
-        self.from.is_some_and(|counter| !counter.is_zero())
-    }
-
-    /// Whether it removes a ghost.
-    #[must_use]
-    pub fn removes(&self) -> bool {
-        self.to.is_none()
-    }
 }
 
 /// What a finished watch says of its ids.

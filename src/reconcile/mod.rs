@@ -14,12 +14,12 @@ mod row;
 pub use amount::Amount;
 pub use compare::{Comparison, Suspect, compare};
 pub use confirm::{
-    Change, ROUNDS, SNAPSHOTS, Truth, Verdict, Watch, longest_gap, reading_interval, reading_pause,
+    ROUNDS, SNAPSHOTS, Truth, Verdict, Watch, longest_gap, reading_interval, reading_pause,
     snapshot_distance,
 };
 pub use guard::{Refusal, Scope, check_changes, check_result};
 pub use hot::{Correction, SANDWICHES, Samples};
 pub use id::{Id, IdSet};
 pub use pace::Pace;
-pub use repair::{Proof, Repair};
+pub use repair::{Change, Proof, Repair};
 pub use row::{Cell, Row, read_id, read_truth};

@@ -1,11 +1,11 @@
-//! A repair as evidence: what was written, when, and what proved it (R10).
+//! A change that is proven right, and a repair as evidence of one: what was written, when, and what
+//! proved it (R10).
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::amount::Amount;
-use super::confirm::Change;
 use super::id::Id;
 
 /// What proved that a counter had to be written.
@@ -70,6 +70,40 @@ impl Proof {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|proof| proof.word() == word)
+    }
+}
+
+/// A write that is proven right: from what the counter stood still at, to the truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The id.
+    pub id: Id,
+    /// What the counter must still hold; `None`: it must still be absent.
+    pub from: Option<Amount>,
+    /// What it gets; `None`: it is removed.
+    pub to: Option<Amount>,
+    /// What proves it.
+    pub proof: Proof,
+}
+
+impl Change {
+    /// How far the counter was off: truth − counter.
+    #[must_use]
+    pub fn drift(&self) -> Amount {
+        Amount::between(self.from, self.to)
+    }
+
+    /// Whether it writes to or removes a counter that Redis holds (the guard counts these); 0 is
+    /// as good as absent.
+    #[must_use]
+    pub fn touches_existing(&self) -> bool {
+        self.from.is_some_and(|counter| !counter.is_zero())
+    }
+
+    /// Whether it removes a ghost.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        self.to.is_none()
     }
 }
 
