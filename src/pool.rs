@@ -191,17 +191,17 @@ mod tests {
     fn a_closed_pool_answers_what_waits_without_running_it() {
         let (go, gate) = mpsc::channel::<()>();
         let gate = std::sync::Mutex::new(gate);
+        let (begins, begun) = mpsc::channel();
+        let begins = std::sync::Mutex::new(begins);
         let (pool, answers) = pool(1, move |_, _| {
+            begins.lock().unwrap().send(()).ok();
             gate.lock().unwrap().recv().ok();
             Ended::Expired { waited: Duration::ZERO }
         });
         for run in 1..=2 {
             assert!(pool.submit(order(run, 1), Cancel::default()));
         }
-        // The first has begun once the queue holds one only.
-        while pool.queue.len() > 1 {
-            thread::yield_now();
-        }
+        begun.recv_timeout(SOON).unwrap();
         pool.close();
         go.send(()).unwrap();
         let ends: Vec<Ended> = (0..2).map(|_| answers.recv_timeout(SOON).unwrap().1).collect();

@@ -21,7 +21,7 @@ Exit codes:
   0  all of it was undone (with --dry-run: would be)
   1  an error, or a refusal: the job is gone, or its counters live elsewhere now
   2  usage, no such run, or jobs.toml is wrong
-  3  some counters have moved since, or have no evidence; they were left alone
+  3  some counters have moved since, were written again, or have no evidence; they were left alone
 
 The next run of the job looks again, and corrects what differs from MySQL.";
 
@@ -227,8 +227,10 @@ fn told(
 
 fn in_words(told: &Told) -> String {
     let mut words = format!("{} counters put back", told.undone);
-    for (number, what) in [(told.moved, "have moved since"), (told.no_evidence, "have no evidence")]
-    {
+    for (number, what) in [
+        (told.moved, "have moved since, or were written again"),
+        (told.no_evidence, "have no evidence"),
+    ] {
         if number > 0 {
             words.push_str(&format!(", {number} {what}"));
         }
