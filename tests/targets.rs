@@ -369,6 +369,37 @@ fn a_broken_query_is_refused_also_where_most_rows_are_0() {
 }
 
 #[test]
+fn a_redis_user_with_the_rights_that_the_readme_names_is_enough() {
+    let readme = include_str!("../README.md").replace('\n', " ");
+    let (_, rights) = readme.split_once("The Redis user needs `").unwrap();
+    let (rights, _) = rights.split_once('`').unwrap();
+    for kind in ALL {
+        let things =
+            Things::of(kind, "BIGINT", "guard = { max_changed = '100%' }\nghosts = 'remove'");
+        let mut redis = things.world.connection();
+        let user = ["SETUSER", "app", "on", ">secret", "~n*", "-@all"].into_iter();
+        redis::cmd("ACL")
+            .arg(user.chain(rights.split(' ')).collect::<Vec<_>>())
+            .exec(&mut redis)
+            .unwrap();
+        let jobs = std::fs::read_to_string(things.world.recountd.jobs_path()).unwrap();
+        things.world.recountd.write_jobs(&jobs.replace("redis://", "redis://app:secret@"));
+        for (id, value) in [("1", "5"), ("2", "7"), ("3", "9")] {
+            things.insert(id, value);
+        }
+        kind.set(&mut redis, "1", "5");
+        kind.set(&mut redis, "2", "5");
+        kind.set(&mut redis, "ghost", "5");
+        let output = things.once();
+        assert_eq!(output.code(), 0, "{}: {} {}", kind.target(), output.stdout, output.stderr);
+        let held = ["1", "2", "3", "ghost"].map(|id| kind.get(&mut redis, id));
+        assert_eq!(held, [Some("5".into()), Some("7".into()), Some("9".into()), None]);
+        let denied: redis::Value = redis::cmd("ACL").arg("LOG").query(&mut redis).unwrap();
+        assert_eq!(denied, redis::Value::Array(Vec::new()), "{}", kind.target());
+    }
+}
+
+#[test]
 fn a_server_without_zmscore_will_do() {
     let redis = Redis::start_with(&["--rename-command", "ZMSCORE", ""]);
     let things = Things::on(redis, "BIGINT", "target = { zset = 'n:zset' }", "");

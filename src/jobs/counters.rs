@@ -31,6 +31,31 @@ pub fn basis(job: &Job) -> String {
     [job.work.query.clone()].into_iter().chain(places).collect::<Vec<_>>().join("\n")
 }
 
+/// Refuses a Redis that takes no writes (R7).
+pub(super) fn refuse_replica(redis: &mut Redis, job: &Job) -> Result<(), Stop> {
+    if redis.is_read_only_replica()? {
+        let server = job.work.redis.name.clone();
+        return Err(Refusal::ReadOnlyReplica { server }.into());
+    }
+    Ok(())
+}
+
+/// Whether the key that all ids of a target share is absent; where each id has a key of its own,
+/// there is none to look at. Refuses a key of another type (R7).
+pub(super) fn is_absent(redis: &mut Redis, target: &Target) -> Result<bool, Stop> {
+    if !target.is_shared() {
+        return Ok(false);
+    }
+    match redis.key_kind(target)? {
+        KeyKind::Absent => Ok(true),
+        KeyKind::Fits => Ok(false),
+        KeyKind::Other(found) => {
+            let (key, wanted) = (target.key().to_owned(), target.redis_type());
+            Err(Refusal::WrongType { key, wanted, found }.into())
+        }
+    }
+}
+
 /// The counters of one target. The only place outside of a run that names Redis.
 pub struct Counters<'j> {
     job: &'j Job,
@@ -56,20 +81,8 @@ impl<'j> Counters<'j> {
     /// # Errors
     /// It is a replica, or the key is of another type.
     pub fn check(&mut self) -> Result<(), Stop> {
-        if self.redis.is_read_only_replica()? {
-            let server = self.job.work.redis.name.clone();
-            return Err(Refusal::ReadOnlyReplica { server }.into());
-        }
-        if !self.target.is_shared() {
-            return Ok(());
-        }
-        match self.redis.key_kind(self.target)? {
-            KeyKind::Other(found) => {
-                let (key, wanted) = (self.target.key().to_owned(), self.target.redis_type());
-                Err(Refusal::WrongType { key, wanted, found }.into())
-            }
-            KeyKind::Absent | KeyKind::Fits => Ok(()),
-        }
+        refuse_replica(&mut self.redis, self.job)?;
+        is_absent(&mut self.redis, self.target).map(drop)
     }
 
     /// What some of them hold, in their order.

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::{Context, Progress, RunError, Stop};
+use super::counters::refuse_replica;
 use crate::clock;
 use crate::config::{Ghosts, Job, Reconcile, Target};
-use crate::reconcile::{Amount, Change, Id, Pace, Refusal, check_changes};
+use crate::reconcile::{Amount, Change, Id, Pace, check_changes};
 use crate::report::{Findings, Outcome};
 use crate::stores::mysql::{Select, Session};
 use crate::stores::redis::Redis;
@@ -34,9 +35,7 @@ fn recount(job: &Job, context: &Context<'_>, findings: &mut Findings) -> Result<
     let work = &job.work;
     let mut redis = Redis::open(&work.redis, context.deadline)?;
     let mysql = Session::open(&work.mysql, job.limits.timeout)?;
-    if redis.is_read_only_replica()? {
-        return Err(Refusal::ReadOnlyReplica { server: work.redis.name.clone() }.into());
-    }
+    refuse_replica(&mut redis, job)?;
     let pace = Pace::new(redis.round_trip(clock::monotonic)?, work.redis_share.factor());
     let mut counts = Vec::new();
     for family in &work.families {

@@ -1,4 +1,5 @@
-//! Redis: the connection. What is done with counters is in counters.rs. Every command is bounded in size and in time (R9).
+//! Redis: the connection. What is done with counters is in counters.rs and write.rs. Every command is
+//! bounded in size and in time (R9).
 
 use std::mem::Discriminant;
 use std::sync::Arc;

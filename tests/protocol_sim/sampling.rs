@@ -10,7 +10,10 @@ use super::{Micros, SETTLE};
 
 /// What came of sampling one id.
 pub struct Sampled {
+    /// What all the samples prove, also where a run would have given up before.
     pub correction: Option<Correction>,
+    /// Whether a run would have given up before.
+    pub hopeless: bool,
     /// Truth − counter where the readings around it were equal: what a simpler rule would go by.
     pub plain: Vec<i64>,
 }
@@ -19,7 +22,7 @@ pub struct Sampled {
 pub fn sample(world: &mut World, random: &mut fastrand::Rng) -> Sampled {
     let settle = Duration::from_micros(SETTLE);
     let mut samples = Samples::new(settle);
-    let mut plain = Vec::new();
+    let (mut plain, mut hopeless) = (Vec::new(), false);
     let mut reader = Reader::new(world, random, Plan::WHOLE);
     let mut end = reader.now + SETTLE;
     for _ in 0..SANDWICHES {
@@ -32,9 +35,11 @@ pub fn sample(world: &mut World, random: &mut fastrand::Rng) -> Sampled {
         reader.read_until(answered, |asked, answered, value| {
             observe(&mut samples, asked, answered, value);
         });
-        samples.truth(span(asked), span(answered), Amount::Int(truth));
+        let taken = (span(asked), span(answered));
         let (asked, answered, after) = reader.read();
         observe(&mut samples, asked, answered, after);
+        samples.truth(taken.0, taken.1, Amount::Int(truth));
+        hopeless |= samples.is_hopeless();
         if before == after {
             plain.push(truth - before);
         }
@@ -44,7 +49,7 @@ pub fn sample(world: &mut World, random: &mut fastrand::Rng) -> Sampled {
     reader.read_until(end, |asked, answered, value| observe(&mut samples, asked, answered, value));
     let (asked, answered, value) = reader.read();
     observe(&mut samples, asked, answered, value);
-    Sampled { correction: samples.judge(), plain }
+    Sampled { correction: samples.judge(), hopeless, plain }
 }
 
 fn observe(samples: &mut Samples, asked: Micros, answered: Micros, value: i64) {

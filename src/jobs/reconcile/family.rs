@@ -1,10 +1,11 @@
 //! One family of counters on its way through a run.
 
-use super::{Context, Ghosts, Refusal, Stop};
+use super::{Context, Ghosts, Stop};
 use crate::config::{Family, Job, Target};
 use crate::jobs::Gate;
+use crate::jobs::counters::is_absent;
 use crate::reconcile::{Change, Comparison, IdSet, Row, Scope, Suspect};
-use crate::stores::redis::{KeyKind, Redis};
+use crate::stores::redis::Redis;
 
 /// Most ids without a counter that are confirmed one by one; more of them are filled in by a
 /// stream of their truth, which keeps none of them in memory (R6).
@@ -58,17 +59,7 @@ impl<'a> Count<'a> {
     ) -> Result<Self, Stop> {
         let (work, target) = (&job.work, &family.target);
         let gate = Gate::enter(job, family, context)?;
-        let mut missing = Missing::Few;
-        if target.is_shared() {
-            match redis.key_kind(target)? {
-                KeyKind::Absent => missing = Missing::All,
-                KeyKind::Fits => {}
-                KeyKind::Other(found) => {
-                    let (key, wanted) = (target.key().to_owned(), target.redis_type());
-                    return Err(Refusal::WrongType { key, wanted, found }.into());
-                }
-            }
-        }
+        let missing = if is_absent(redis, target)? { Missing::All } else { Missing::Few };
         let held = redis.held(target)?;
         let (force, last_good) = (context.mode.force, context.ledger.last_good());
         let scope = Scope { guard: work.guard, force, held, rows: 0, truths: 0, last_good };

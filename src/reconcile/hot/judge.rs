@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_is_true_again_and_again_is_given_up() {
+        let given_up = |drift: i64| {
+            let mut samples = Samples::new(MS * 1_000);
+            let sample = |samples: &mut Samples, at: u32| {
+                samples.observe(MS * at, MS * at, Some(Amount::Int(5)));
+                samples.truth(MS * at, MS * at, Amount::Int(5 + drift));
+                samples.is_hopeless()
+            };
+            (1..=10).find(|at| sample(&mut samples, at * 500))
+        };
+        assert_eq!(given_up(0), Some(7));
+        assert_eq!(given_up(1), None);
+    }
+
+    #[test]
     fn what_samples_in_long_stillnesses_agree_on_is_added() {
         assert_eq!(judge(uneven, |at| uneven(at) + 2), agreed(2));
         assert_eq!(judge(uneven, |at| uneven(at) - 1), agreed(-1));
