@@ -16,6 +16,8 @@ use support::world::{JOB, World, articles_job};
 use support::{Daemon, Figures, Writer, WriterOptions, eventually};
 
 const SOON: Duration = Duration::from_secs(30);
+/// A run takes about 40 settles while hundreds of ids drift, and several times that on a busy machine.
+const LONG: Duration = Duration::from_secs(240);
 const USERS: u64 = 5_000;
 const ARTICLES: u64 = 20_000;
 
@@ -99,6 +101,11 @@ fn outcomes(log: &[String]) -> Vec<String> {
     log.iter().filter_map(parse).collect()
 }
 
+/// How many runs came to their end, whatever they left.
+fn ended(outcomes: &[String]) -> usize {
+    outcomes.iter().filter(|word| ["clean", "repaired", "partial"].contains(&word.as_str())).count()
+}
+
 fn world(settle: Duration) -> World {
     let mut world = World::new(USERS, ARTICLES, "");
     world.write_jobs(&articles_job(&format!(
@@ -136,12 +143,17 @@ fn after_a_storm_every_counter_is_exact_and_nothing_was_repaired_that_was_not_lo
         let daemon = world.recountd.spawn_run();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.05, first));
-        thread::sleep(Duration::from_secs(18).max(settle * 60));
+        eventually(LONG, "a run ends while increments are being lost", || {
+            ended(&outcomes(&daemon.stderr.lines())) >= 1
+        });
         let one = held(settle, writer.stop())?;
         let mark = daemon.stderr.lines().len();
 
         let writer = start(&world, &storm(&hot, 0.1, 0.0, second));
-        thread::sleep(Duration::from_secs(32).max(settle * 100));
+        // The first of them may have begun in phase one; the others saw nothing but phase two.
+        eventually(LONG, "three runs end in phase two", || {
+            ended(&outcomes(&daemon.stderr.lines()[mark..])) >= 3
+        });
         let two = held(settle, writer.stop())?;
 
         eventually(SOON, "every counter is exact", || world.wrong().is_empty());
@@ -153,9 +165,6 @@ fn after_a_storm_every_counter_is_exact_and_nothing_was_repaired_that_was_not_lo
         let (during_one, during_two) = log.split_at(mark);
         let runs = [outcomes(during_one), outcomes(during_two)];
         println!("{runs:?}");
-        let good = |word: &&String| ["clean", "repaired", "partial"].contains(&word.as_str());
-        let count = |runs: &Vec<String>| runs.iter().filter(good).count();
-        assert!(count(&runs[0]) >= 1 && count(&runs[1]) >= 2, "{runs:?}");
         assert!(!runs.concat().contains(&"failed".to_owned()), "{runs:?}");
 
         // Increments are still being lost while phase one repairs, so its repairs are held against their sum.
