@@ -1,6 +1,10 @@
 //! The loop: sleeps until the next timer or message, feeds the agenda, performs its actions. It
 //! never waits for the pool, a store or a client.
 
+mod answer;
+mod jobs;
+mod perform;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,16 +16,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use thiserror::Error;
 
-use crate::agenda::{Action, Agenda, Ended, Event, Order, RunId};
+use crate::agenda::{Agenda, CommandError, Ended, Event, Order, RunId};
+use crate::ask::{Asked, Hotline};
+use crate::board::{About, Board, News, Teller};
 use crate::clock;
 use crate::config::{Config, duration};
-use crate::jobs::{self, Cancel, Context, Mode};
+use crate::jobs::{self as work, Cancel, Context, Mode};
 use crate::journal;
 use crate::load::{self, LoadError};
 use crate::notify::{self, Notice};
 use crate::pool::{self, Pool};
 use crate::signals::{self, Signal};
-use crate::state::{Recorder, State, StateError};
+use crate::state::{Added, Recorder, State, StateError};
 
 /// The longest sleep: a stepped clock is noticed after this at the latest (S12).
 const SLICE: Duration = Duration::from_secs(60);
@@ -49,15 +55,21 @@ pub enum DaemonError {
 enum Message {
     Finished(RunId, Ended),
     Signal(Signal),
+    Asked(Asked),
 }
 
 /// The daemon. It owns all that changes, so nothing of it needs a lock.
 struct Daemon {
     path: PathBuf,
     config: Config,
+    /// The jobs that were added at run time, valid or not.
+    added: BTreeMap<Arc<str>, Added>,
     agenda: Agenda,
     pool: Pool,
     state: State,
+    board: Teller,
+    /// What the agenda answered to the command that is being carried out.
+    verdict: Option<Result<Option<RunId>, CommandError>>,
     inbox: Receiver<Message>,
     cancels: BTreeMap<RunId, Cancel>,
     clocks: (DateTime<Utc>, Instant),
@@ -80,7 +92,7 @@ enum Stopping {
 pub fn run(path: PathBuf) -> Result<(), DaemonError> {
     start(path, |state| {
         let state = state.to_owned();
-        Arc::new(move |order: &Order, cancel: &Cancel| work(order, cancel, &state))
+        Arc::new(move |order: &Order, cancel: &Cancel| attempt(order, cancel, &state))
     })
 }
 
@@ -104,14 +116,39 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     let now = clock::wall();
     let file = load::state_file(&path, &config);
     let (state, memory) = State::open(&file, config.daemon.keep, now)?;
-    let pool = start_pool(config.daemon.workers, &work(&file), sender)?;
-    let places = pool::places(config.daemon.workers);
-    let jobs = config.jobs.values().cloned().collect();
-    let agenda = Agenda::new(jobs, &memory, places, now, fastrand::u64(..));
+    let workers = config.daemon.workers;
+    let about = About {
+        started: now,
+        file: path.clone(),
+        state: file.clone(),
+        workers,
+        zone: config.daemon.timezone,
+    };
+    let (board, shown) = Board::start(about)?;
+    let questions = sender.clone();
+    let hotline = Hotline::new(move |asked| {
+        questions.send(Message::Asked(asked)).ok();
+    });
+    let pool = start_pool(workers, &work(&file), sender)?;
+    let added = jobs::recall(&file);
+    let (jobs, broken) = jobs::all(&config, &added);
+    let agenda = Agenda::new(jobs, &memory, pool::places(workers), now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
-    let cancels = BTreeMap::new();
-    let mut daemon =
-        Daemon { path, config, agenda, pool, state, inbox, cancels, clocks, stopping: None };
+    let mut daemon = Daemon {
+        path,
+        config,
+        added,
+        agenda,
+        pool,
+        state,
+        board,
+        verdict: None,
+        inbox,
+        cancels: BTreeMap::new(),
+        clocks,
+        stopping: None,
+    };
+    daemon.board.tell(News::Broken(broken));
     daemon.announce();
     daemon.turn_until_stopped();
     daemon.state.close();
@@ -127,18 +164,18 @@ fn start_pool(workers: u32, work: &Arc<pool::Work>, answers: Sender<Message>) ->
 }
 
 /// What a worker does: one attempt of a job, with its evidence in the state.
-fn work(order: &Order, cancel: &Cancel, state: &Path) -> Ended {
+fn attempt(order: &Order, cancel: &Cancel, state: &Path) -> Ended {
     let timeout = order.job.limits.timeout;
     let recorder = Recorder::new(state, order.run.into(), &order.job);
     let context = Context {
-        mode: Mode::default(),
+        mode: Mode { dry_run: order.cause.is_dry(), force: false },
         cancel,
         deadline: clock::monotonic() + timeout,
         timeout,
         progress: &|_| {},
         ledger: &recorder,
     };
-    let jobs::Attempt { report, retry } = jobs::attempt(&order.job, &context, clock::wall());
+    let work::Attempt { report, retry } = work::attempt(&order.job, &context, clock::wall());
     let (outcome, reason) = (report.outcome, report.reason.clone());
     Ended::Done { outcome, reason, retry, report: Some(Box::new(report)) }
 }
@@ -207,50 +244,7 @@ impl Daemon {
             }
             Message::Signal(Signal::Reload) => self.reload(),
             Message::Signal(Signal::Stop) => self.stop(),
-        }
-    }
-
-    fn feed(&mut self, event: Event) {
-        // One time for the whole turn, the one that was checked for a step.
-        let actions = self.agenda.handle(self.clocks.0, event);
-        // The starts come first: a run is as late as all that is done before it.
-        for action in &actions {
-            if let Action::Start(order) = action {
-                self.start(order);
-            }
-        }
-        for action in actions {
-            self.perform(action);
-        }
-    }
-
-    fn start(&mut self, order: &Order) {
-        let (run, cancel) = (order.run, Cancel::default());
-        self.cancels.insert(run, cancel.clone());
-        if !self.pool.submit(order.clone(), cancel) {
-            log::error!("run {run} found the pool full; please report it");
-            self.feed(Event::Finished { run, ended: Ended::NotStarted });
-        }
-    }
-
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Start(order) => {
-                log::debug!("{}: run {} starts", order.job.name, order.run);
-                self.state.started(order, self.clocks.0);
-            }
-            Action::Waits(order) => self.state.waits(order),
-            Action::Record(record) => {
-                journal::record(&record);
-                self.state.ended(record, self.clocks.0);
-            }
-            Action::WillRetry { run, wait, reason } => {
-                let (wait, reason) = (duration::format(wait), reason.unwrap_or_default());
-                log::warn!("run {run} is tried again in {wait}: {reason}");
-            }
-            Action::Reloaded(diff) => journal::reloaded(&diff),
-            Action::Remember { job, memory } => self.state.remember(job, memory),
-            Action::Forget(job) => self.state.forget(job),
+            Message::Asked(asked) => self.answer(asked),
         }
     }
 
@@ -263,34 +257,9 @@ impl Daemon {
         let by = (wall - last_wall) - passed.unwrap_or(TimeDelta::zero());
         if by.abs() > STEP {
             journal::clock_stepped(by);
+            self.board.tell(News::ClockStepped);
             self.feed(Event::ClockStepped(by));
         }
-    }
-
-    /// S14: validate first, keep the last good one.
-    fn reload(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        notify::tell(Notice::Reloading);
-        match load::load(&self.path) {
-            Ok(config) => {
-                let fixed = |config: &Config| {
-                    let daemon = &config.daemon;
-                    (daemon.workers, daemon.state.clone(), daemon.keep)
-                };
-                if fixed(&config) != fixed(&self.config) {
-                    log::warn!("[daemon] workers, state and keep change at the next start only");
-                }
-                let jobs = config.jobs.values().cloned().collect();
-                self.config = config;
-                self.feed(Event::Reloaded(jobs));
-            }
-            Err(error) => {
-                log::error!("jobs.toml was not reloaded, the last good one stays:\n{error}");
-            }
-        }
-        self.tell_ready();
     }
 
     /// S15: the first signal ends the schedule, the second one everything.
@@ -311,6 +280,7 @@ impl Daemon {
         }
         self.stopping = Some(Stopping::Finishing(clock::monotonic() + patience));
         self.pool.close();
+        self.board.tell(News::Stopping);
         self.feed(Event::Stopping);
     }
 

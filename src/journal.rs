@@ -13,7 +13,11 @@ pub fn record(record: &Record) {
     let slot = record.slot.with_timezone(&record.job.zone).to_rfc3339();
     let level = match &record.end {
         SlotEnd::Ran { outcome, .. } => level(*outcome),
-        SlotEnd::Reload | SlotEnd::Shutdown => Level::Info,
+        // One record takes in the whole pause; only its beginning is news.
+        SlotEnd::Paused { .. } if record.stands_for > 1 => Level::Debug,
+        SlotEnd::Paused { .. } | SlotEnd::Reload | SlotEnd::Removed | SlotEnd::Shutdown => {
+            Level::Info
+        }
         SlotEnd::Missed { .. }
         | SlotEnd::Expired { .. }
         | SlotEnd::Skipped { .. }

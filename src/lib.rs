@@ -13,6 +13,8 @@ pub mod report;
 // ── shell ──
 pub mod cli;
 pub mod load;
+pub mod ask;
+pub mod board;
 pub mod daemon;
 pub mod pool;
 pub mod jobs;

@@ -111,6 +111,7 @@ mod tests {
     use chrono::{TimeDelta, Utc};
 
     use super::*;
+    use crate::agenda::Cause;
     use crate::config::{self, ServerKind, Surroundings};
 
     const SOON: Duration = Duration::from_secs(20);
@@ -129,7 +130,7 @@ mod tests {
         let config = config::parse("jobs.toml", text, &surroundings).unwrap();
         let job = Arc::clone(config.jobs.values().next().unwrap());
         let slot = Utc::now() - TimeDelta::seconds(1);
-        Order { run: RunId(run), job, slot, attempt }
+        Order { run: RunId(run), job, slot, attempt, cause: Cause::Slot }
     }
 
     /// A pool whose answers come out of the channel.

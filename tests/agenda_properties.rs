@@ -111,12 +111,14 @@ impl Shell {
         match &event {
             Event::Finished { run, ended } => self.ledger.answer(*run, ended),
             Event::ClockStepped(by) => self.ledger.step(*by, now),
-            Event::Due | Event::Reloaded(_) | Event::Stopping => self.ledger.look(now),
+            Event::Due | Event::Reloaded(_) | Event::Stopping | Event::Commanded(_) => {
+                self.ledger.look(now);
+            }
         }
         match &event {
             Event::Reloaded(jobs) => self.ledger.lines.swap(jobs, now),
             Event::Stopping => self.ledger.stopping = true,
-            Event::Due | Event::Finished { .. } | Event::ClockStepped(_) => {}
+            Event::Due | Event::Finished { .. } | Event::ClockStepped(_) | Event::Commanded(_) => {}
         }
         for action in self.agenda.handle(now, event) {
             match action {
@@ -131,13 +133,13 @@ impl Shell {
                 Action::WillRetry { run, wait, .. } => {
                     self.ledger.will_retry(run, TimeDelta::from_std(wait).unwrap(), now);
                 }
-                Action::Remember { job, memory } => {
-                    self.memory.jobs.insert(job, memory);
+                Action::Remember { job, memory, .. } => {
+                    self.memory.jobs.insert(Arc::clone(&job.name), memory);
                 }
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
-                Action::Waits(_) | Action::Reloaded(_) => {}
+                Action::Waits(_) | Action::Reloaded(_) | Action::Retire(_) | Action::Answer(_) => {}
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::event::{Record, Remembered};
+use super::event::{Action, Record, Remembered, RunId};
 use crate::config::Job;
 use crate::schedule::Trigger;
 
@@ -25,6 +25,18 @@ pub struct Entry {
     pub next: Option<DateTime<Utc>>,
     /// What the state knows its trigger by; made once, because it is told with every slot.
     identity: Arc<str>,
+    /// The pause that it is in.
+    pub pause: Option<Pause>,
+}
+
+/// A pause of a job. Its slots come and go all the same, and one record takes them all in: a week
+/// without a run must not push the runs before it out of the log (S13).
+#[derive(Debug, Clone, Copy)]
+pub struct Pause {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// The record of the slots that came due meanwhile, and how many they are.
+    pub record: Option<(RunId, u32)>,
 }
 
 /// What is to be done with a slot that has come.
@@ -42,6 +54,13 @@ pub enum Due {
         /// The slot.
         slot: DateTime<Utc>,
         /// How many it stands for, itself included.
+        stands_for: u32,
+    },
+    /// The job is paused.
+    Paused {
+        /// The latest slot.
+        slot: DateTime<Utc>,
+        /// How many came due since the last look, this one included.
         stands_for: u32,
     },
     /// Too many came late at once.
@@ -69,11 +88,15 @@ impl Entry {
     pub fn resume(job: Arc<Job>, memory: Option<&Remembered>, now: DateTime<Utc>) -> Self {
         let Some(known) = memory else { return Self::new(job, now) };
         let was_corrected = known.done > now + CORRECTION;
-        if *known.trigger != *job.trigger.identity() {
-            return Self::after(job, if was_corrected { now } else { known.done }, now);
-        }
-        let entry = Self::from(job, known.done);
-        if was_corrected { entry.corrected(now) } else { entry }
+        let mut entry = if *known.trigger != *job.trigger.identity() {
+            Self::after(job, if was_corrected { now } else { known.done }, now)
+        } else if was_corrected {
+            Self::from(job, known.done).corrected(now)
+        } else {
+            Self::from(job, known.done)
+        };
+        entry.pause = known.paused.map(|since| Pause { since, record: None });
+        entry
     }
 
     /// The same job after the clock was set back by more than [`CORRECTION`]: its schedule goes on
@@ -82,7 +105,7 @@ impl Entry {
     pub fn corrected(self, now: DateTime<Utc>) -> Self {
         match self.job.trigger {
             Trigger::Date(date) if self.done >= date && date <= now => self,
-            _ => Self::new(self.job, now),
+            _ => Self { pause: self.pause, ..Self::new(self.job, now) },
         }
     }
 
@@ -91,7 +114,7 @@ impl Entry {
         if self.job.trigger == job.trigger {
             Self { job, ..self }
         } else {
-            Self::after(job, self.done, now)
+            Self { pause: self.pause, ..Self::after(job, self.done, now) }
         }
     }
 
@@ -107,7 +130,7 @@ impl Entry {
     fn from(job: Arc<Job>, done: DateTime<Utc>) -> Self {
         let next = job.trigger.next_after(done);
         let identity = Arc::from(job.trigger.identity());
-        Self { job, done, next, identity }
+        Self { job, done, next, identity, pause: None }
     }
 
     /// Whether its schedule has come so far ahead of `now` that the clock must have been corrected.
@@ -115,9 +138,14 @@ impl Entry {
         self.done > now + CORRECTION
     }
 
-    /// What has to be known of it after a restart.
-    pub fn memory(&self) -> Remembered {
-        Remembered { done: self.done, trigger: Arc::clone(&self.identity) }
+    /// That it has to be known after a restart.
+    pub fn to_remember(&self) -> Action {
+        Action::Remember { job: Arc::clone(&self.job), memory: self.memory(), next: self.next }
+    }
+
+    fn memory(&self) -> Remembered {
+        let paused = self.pause.map(|pause| pause.since);
+        Remembered { done: self.done, trigger: Arc::clone(&self.identity), paused }
     }
 
     /// Takes every slot that is due at `now`; each slot is taken once.
@@ -137,7 +165,9 @@ impl Entry {
             .unwrap_or(DateTime::<Utc>::MIN_UTC)
             .max(self.done);
         let mut due = Vec::new();
-        if limits.coalesce || latest <= expired {
+        if self.pause.is_some() {
+            due.push(Due::Paused { slot: latest, stands_for: count(self.done, latest) });
+        } else if limits.coalesce || latest <= expired {
             let (slot, stands_for) = (latest, count(self.done, latest));
             due.push(if latest <= expired {
                 Due::Missed { slot, stands_for }

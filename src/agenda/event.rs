@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use thiserror::Error;
 
 use crate::config::{Job, duration};
 use crate::report::{Outcome, Report};
@@ -38,6 +39,52 @@ pub enum Event {
     Stopping,
     /// The wall clock stepped by so much against the monotonic one (S12).
     ClockStepped(TimeDelta),
+    /// Somebody wants the schedule to change. It is answered by [`Action::Answer`].
+    Commanded(Command),
+}
+
+/// What people and programs may ask of the schedule while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Run a job now, whether it is paused or not.
+    Trigger {
+        /// Which.
+        job: Arc<str>,
+        /// Without a write.
+        dry_run: bool,
+    },
+    /// Let no slot of the job run from now on; what runs goes on, its retries included.
+    Pause(Arc<str>),
+    /// Let its slots run again.
+    Resume(Arc<str>),
+    /// Take in a job that is new, or that has a new definition.
+    Put(Arc<Job>),
+    /// Take a job out; its runs that have started go on.
+    Remove(Arc<str>),
+}
+
+/// Why a command was not carried out. `Display` is for the one who gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The job is not on the agenda.
+    #[error("there is no job {0}")]
+    NoSuchJob(Arc<str>),
+    /// As many runs of the job as may be are active (S7).
+    #[error(
+        "run {by} of {job} has been active for {}; wait for it, or raise max_instances",
+        duration::format(*age)
+    )]
+    Active {
+        /// The job.
+        job: Arc<str>,
+        /// The oldest of its runs.
+        by: RunId,
+        /// How long that one has been active.
+        age: Duration,
+    },
+    /// The daemon is about to end (S15).
+    #[error("the daemon is stopping; try again when it runs")]
+    Stopping,
 }
 
 /// How an attempt ended.
@@ -74,6 +121,8 @@ pub enum Action {
     Record(Record),
     /// An attempt failed and another follows (S9).
     WillRetry {
+        /// Of this job.
+        job: Arc<str>,
         /// Of this run.
         run: RunId,
         /// After so long.
@@ -86,12 +135,19 @@ pub enum Action {
     /// Every slot of the job up to here has been dealt with; it has to be known after a restart.
     Remember {
         /// The job.
-        job: Arc<str>,
-        /// How far, and by which trigger.
+        job: Arc<Job>,
+        /// How far, by which trigger, and whether it is paused.
         memory: Remembered,
+        /// Its next slot; `None` after the last.
+        next: Option<DateTime<Utc>>,
     },
     /// The job is gone; what was remembered of it may go, too.
     Forget(Arc<str>),
+    /// The job was added at run time and has had its last slot; its definition may go, too.
+    Retire(Arc<str>),
+    /// The command of this event was carried out, with the run that it began if it began one; or
+    /// why not.
+    Answer(Result<Option<RunId>, CommandError>),
 }
 
 /// What has to be known of a job after a restart.
@@ -101,6 +157,8 @@ pub struct Remembered {
     pub done: DateTime<Utc>,
     /// [`crate::schedule::Trigger::identity`] of the trigger that this holds for.
     pub trigger: Arc<str>,
+    /// Since when the job is paused, if it is.
+    pub paused: Option<DateTime<Utc>>,
 }
 
 /// What is known from before a restart; empty at the first start.
@@ -119,10 +177,41 @@ pub struct Order {
     pub run: RunId,
     /// Its job, as it was when the slot was due.
     pub job: Arc<Job>,
-    /// Its slot.
+    /// Its slot; of a triggered run, the moment of the trigger.
     pub slot: DateTime<Utc>,
     /// From 1.
     pub attempt: u32,
+    /// Why it runs.
+    pub cause: Cause,
+}
+
+/// Why a run was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its slot was due.
+    Slot,
+    /// Somebody asked for it.
+    Trigger {
+        /// Without a write.
+        dry_run: bool,
+    },
+}
+
+impl Cause {
+    /// Whether the run may not write.
+    #[must_use]
+    pub fn is_dry(self) -> bool {
+        matches!(self, Self::Trigger { dry_run: true })
+    }
+
+    /// The cause in a word, as the state and the API show it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Trigger { .. } => "trigger",
+        }
+    }
 }
 
 /// What became of a slot.
@@ -130,10 +219,13 @@ pub struct Order {
 pub struct Record {
     /// The job.
     pub job: Arc<Job>,
-    /// The slot.
+    /// The slot; of a triggered run, the moment of the trigger.
     pub slot: DateTime<Utc>,
-    /// Its number; a slot that did not run has one as well.
+    /// Its number; a slot that did not run has one as well. While a job is paused one record takes
+    /// all of its slots in: it comes again with the same number and a greater `stands_for`.
     pub run: RunId,
+    /// Why it was begun, or would have been.
+    pub cause: Cause,
     /// When the first attempt started; `None` if none did.
     pub started: Option<DateTime<Utc>>,
     /// From then to the end; `None` if none started.
@@ -159,6 +251,10 @@ impl Record {
         };
         let own = match &self.end {
             SlotEnd::Ran { reason, .. } => reason.clone(),
+            SlotEnd::Paused { since } => {
+                let since = since.with_timezone(&self.job.zone);
+                Some(format!("paused since {}", since.format("%Y-%m-%d %H:%M:%S %:z")))
+            }
             end => Some(end.to_string()),
         };
         match (own, stands_for) {
@@ -201,8 +297,15 @@ pub enum SlotEnd {
     },
     /// Without coalesce, more slots were late than may run at once (S6).
     OverLimit,
+    /// Its job was paused.
+    Paused {
+        /// Since then.
+        since: DateTime<Utc>,
+    },
     /// Its job was removed from jobs.toml before it started (S14).
     Reload,
+    /// Its job, added at run time, was removed before it started.
+    Removed,
     /// The daemon ended before it started (S15).
     Shutdown,
 }
@@ -215,7 +318,9 @@ impl SlotEnd {
             Self::Ran { outcome, .. } => outcome.word(),
             Self::Missed { .. } | Self::Expired { .. } => "missed",
             Self::Skipped { .. } | Self::OverLimit => "skipped",
+            Self::Paused { .. } => "paused",
             Self::Reload => "reload",
+            Self::Removed => "removed",
             Self::Shutdown => "shutdown",
         }
     }
@@ -234,7 +339,9 @@ impl fmt::Display for SlotEnd {
                 write!(f, "run {by} has been active for {age}")
             }
             Self::OverLimit => f.write_str("more than 100 late slots"),
+            Self::Paused { .. } => f.write_str("its job is paused"),
             Self::Reload => f.write_str("its job was removed from jobs.toml"),
+            Self::Removed => f.write_str("its job was removed"),
             Self::Shutdown => f.write_str("the daemon was stopping"),
         }
     }

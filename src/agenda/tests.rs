@@ -1,16 +1,19 @@
 //! The agenda, driven by a clock that the tests set.
 
 mod changes;
+mod commands;
 mod limits;
 mod restart;
 mod slots;
 
-use chrono::TimeZone;
+use std::time::Duration;
+
+use chrono::{TimeDelta, TimeZone};
 use url::Url;
 
 use super::*;
 use crate::config::{
-    Family, Guard, Limits, Percent, Reconcile, Server, ServerUrl, Target, duration,
+    Family, Guard, Limits, Origin, Percent, Reconcile, Server, ServerUrl, Target, duration,
 };
 use crate::report::Outcome;
 use crate::schedule::{Interval, Trigger};
@@ -24,6 +27,8 @@ struct World {
     retries: Vec<Duration>,
     diff: Diff,
     memory: Memory,
+    retired: Vec<Arc<str>>,
+    answers: Vec<Result<Option<RunId>, CommandError>>,
 }
 
 fn midnight() -> DateTime<Utc> {
@@ -51,6 +56,7 @@ fn job(name: &str, change: impl FnOnce(&mut Job)) -> Arc<Job> {
     };
     let mut job = Job {
         name: Arc::from(name),
+        origin: Origin::File,
         description: String::new(),
         trigger: Trigger::Interval(Interval::new(Duration::from_secs(60), None)),
         zone: chrono_tz::Tz::UTC,
@@ -80,6 +86,8 @@ impl World {
             retries: Vec::new(),
             diff: Diff::default(),
             memory: Memory::default(),
+            retired: Vec::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -95,12 +103,14 @@ impl World {
                 Action::Record(record) => self.records.push(record),
                 Action::WillRetry { wait, .. } => self.retries.push(wait),
                 Action::Reloaded(diff) => self.diff = diff,
-                Action::Remember { job, memory } => {
-                    self.memory.jobs.insert(job, memory);
+                Action::Remember { job, memory, .. } => {
+                    self.memory.jobs.insert(Arc::clone(&job.name), memory);
                 }
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
+                Action::Retire(job) => self.retired.push(job),
+                Action::Answer(answer) => self.answers.push(answer),
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::schedule::Trigger;
 pub struct Job {
     /// `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, unique in the file.
     pub name: Arc<str>,
+    /// Where it is defined.
+    pub origin: Origin,
     /// Free text for people; may be empty.
     pub description: String,
     /// When its slots are due.
@@ -25,6 +27,26 @@ pub struct Job {
     pub limits: Limits,
     /// What a run does.
     pub work: Reconcile,
+}
+
+/// Where a job is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In jobs.toml; only an editor changes it.
+    File,
+    /// It was added while the daemon ran, and lives in the state.
+    RunTime,
+}
+
+impl Origin {
+    /// The origin in words, as the API shows it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "jobs.toml",
+            Self::RunTime => "run-time",
+        }
+    }
 }
 
 /// What bounds the runs of a job; `[defaults]` sets them for every job, a job for itself.

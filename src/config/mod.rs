@@ -1,6 +1,8 @@
 //! Text in, jobs or every problem out. Reads no file, no environment, no clock:
 //! what lies outside of the text comes in as [`Surroundings`].
 
+mod admin;
+mod definition;
 mod diagnose;
 pub mod duration;
 mod job;
@@ -18,8 +20,10 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use admin::{Address, Admin, Token};
+pub use definition::{Fault, definition, trigger};
 pub use diagnose::ConfigErrors;
-pub use job::{Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl};
+pub use job::{Guard, Job, Limits, Origin, Percent, Reconcile, Server, ServerUrl};
 pub use problem::Problem;
 pub use target::{Family, Ghosts, Target};
 
@@ -32,6 +36,10 @@ pub struct Config {
     pub mysql: BTreeMap<String, Arc<Server>>,
     /// The servers of `[redis.NAME]`.
     pub redis: BTreeMap<String, Arc<Server>>,
+    /// The `[admin]` table.
+    pub admin: Admin,
+    /// The `[defaults]` table, which also holds for jobs that are added at run time.
+    pub defaults: Limits,
     /// The jobs by name.
     pub jobs: BTreeMap<Arc<str>, Arc<Job>>,
 }

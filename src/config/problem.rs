@@ -136,7 +136,7 @@ pub enum Problem {
     #[error("`url` has an `@` behind the host")]
     RawPassword,
     /// A placeholder whose value is not there.
-    #[error("`${{{placeholder}}}` in `url`: {reason}")]
+    #[error("`${{{placeholder}}}`: {reason}")]
     Placeholder {
         /// The name as it stands between the braces.
         placeholder: String,
@@ -144,7 +144,7 @@ pub enum Problem {
         reason: String,
     },
     /// A `${` without its `}`.
-    #[error("`${{` in `url` has no closing `}}`")]
+    #[error("`${{` has no closing `}}`")]
     OpenPlaceholder,
     /// A target that names no place or too many.
     #[error("`target` must name exactly one of zset, hash, string")]
@@ -158,6 +158,21 @@ pub enum Problem {
     /// `field` beside a key that is the same for every id, or the other way round.
     #[error("{0}")]
     TargetShape(&'static str),
+    /// A place to listen at that cannot be read.
+    #[error("cannot listen at `{0}`")]
+    Listen(String),
+    /// An address that other machines reach.
+    #[error("`{0}` can be reached from other machines")]
+    RemoteListen(String),
+    /// TCP without a token.
+    #[error("`{0}` would let in everybody on this machine")]
+    ListenWithoutToken(String),
+    /// A token that stands in the file itself.
+    #[error("`token` must not stand in this file")]
+    OpenToken,
+    /// A token that can be guessed.
+    #[error("the value of `token` is shorter than 16 characters")]
+    ShortToken,
     /// A key or a query of no characters.
     #[error("`{0}` is empty")]
     Empty(String),
@@ -248,6 +263,17 @@ impl Problem {
                 "write `target` for the second column, or `targets` for several columns by name"
                     .to_owned()
             }
+            Self::Listen(_) => {
+                "write \"unix:/run/recountd/admin.sock\" or \"127.0.0.1:7878\"".to_owned()
+            }
+            Self::RemoteListen(_) => {
+                "write allow_remote = true in [admin] if that is meant; there is no TLS, so put a proxy in front of it".to_owned()
+            }
+            Self::ListenWithoutToken(_) => "add token = \"${RECOUNTD_TOKEN}\" to [admin]".to_owned(),
+            Self::OpenToken => {
+                "write \"${RECOUNTD_TOKEN}\" or \"${credential:recountd-token}\"".to_owned()
+            }
+            Self::ShortToken => "make one with `openssl rand -hex 32`".to_owned(),
             Self::SameTarget(_) => "give each column counters of its own".to_owned(),
             Self::Empty(key) => format!("give `{key}` a value"),
         })

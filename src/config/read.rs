@@ -9,7 +9,8 @@ use chrono_tz::Tz;
 use toml::de::DeTable;
 use url::Url;
 
-use super::job::{Job, Limits, Server, ServerUrl};
+use super::admin::admin;
+use super::job::{Job, Limits, Origin, Server, ServerUrl};
 use super::problem::Problem;
 use super::reader::{Item, Problems, Table, set};
 use super::work::{Servers, reconcile};
@@ -36,7 +37,8 @@ pub fn read(
     }
     let problems = Problems::default();
     let root = Table::new("the file", 0..0, document.get_ref(), &problems);
-    let config = File { text, surroundings, problems: &problems }.read(root);
+    let file = File { text, origin: Origin::File, surroundings, problems: &problems };
+    let config = file.read(root);
     let found = problems.into_sorted();
     match config {
         Some(config) if found.is_empty() => Ok(config),
@@ -44,8 +46,37 @@ pub fn read(
     }
 }
 
+/// Reads one job that is added at run time: `text` is a document with one table, named like the job.
+/// The problems come in the order of the text.
+pub fn read_one(
+    text: &str,
+    config: &Config,
+    surroundings: &Surroundings<'_>,
+) -> Result<Job, Vec<(Range<usize>, Problem)>> {
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    let problems = Problems::default();
+    for error in &syntax {
+        problems.add(error.span().unwrap_or(0..0), Problem::Syntax(error.message().to_owned()));
+    }
+    let file = File { text, origin: Origin::RunTime, surroundings, problems: &problems };
+    let shared = Shared {
+        zone: config.daemon.timezone,
+        limits: config.defaults.clone(),
+        mysql: config.mysql.clone(),
+        redis: config.redis.clone(),
+    };
+    let tables = Table::new("the job", 0..0, document.get_ref(), &problems).named();
+    let job = tables.first().and_then(|item| file.job(item, &shared));
+    let found = problems.into_sorted();
+    match job {
+        Some(job) if found.is_empty() => Ok(job),
+        _ => Err(found),
+    }
+}
+
 struct File<'a> {
     text: &'a str,
+    origin: Origin,
     surroundings: &'a Surroundings<'a>,
     problems: &'a Problems,
 }
@@ -61,6 +92,7 @@ struct Shared {
 impl File<'_> {
     fn read(&self, mut root: Table<'_>) -> Option<Config> {
         let daemon = self.daemon(root.get("daemon"));
+        let admin = admin(root.get("admin"), self.surroundings);
         let mysql = self.servers(ServerKind::Mysql, root.get("mysql"));
         let redis = self.servers(ServerKind::Redis, root.get("redis"));
         let limits = match root.get("defaults").and_then(|i| i.table("[defaults]", "a table")) {
@@ -78,7 +110,8 @@ impl File<'_> {
         let tables = jobs?.named();
         let jobs = tables.iter().filter_map(|item| self.job(item, &shared));
         let jobs = jobs.map(|job| (Arc::clone(&job.name), Arc::new(job))).collect();
-        Some(Config { daemon, mysql: shared.mysql, redis: shared.redis, jobs })
+        let Shared { limits: defaults, mysql, redis, .. } = shared;
+        Some(Config { daemon, mysql, redis, admin, defaults, jobs })
     }
 
     fn daemon(&self, item: Option<Item<'_>>) -> Daemon {
@@ -167,7 +200,8 @@ impl File<'_> {
         let work = reconcile(&mut table, &shared.mysql, &shared.redis);
         table.finish();
         let (name, zone) = (Arc::from(name), zone?);
-        Some(Job { name, description, trigger: trigger?, zone, limits, work: work? })
+        let origin = self.origin;
+        Some(Job { name, origin, description, trigger: trigger?, zone, limits, work: work? })
     }
 
     fn trigger(&self, table: &mut Table<'_>, zone: Tz) -> Option<Trigger> {

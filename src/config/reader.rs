@@ -160,6 +160,22 @@ impl<'d> Item<'d> {
         Some(text)
     }
 
+    /// An array of strings, each with its place.
+    pub fn texts(&self, expected: &'static str) -> Option<Vec<(&'d str, Range<usize>)>> {
+        let DeValue::Array(items) = self.value.get_ref() else { return self.wrong_type(expected) };
+        let text = |item: &'d Spanned<DeValue<'d>>| match item.get_ref() {
+            DeValue::String(text) => Some((text.as_ref(), item.span())),
+            _ => None,
+        };
+        let texts: Option<Vec<_>> = items.iter().map(text).collect();
+        texts.or_else(|| self.wrong_type(expected))
+    }
+
+    /// Adds a problem at a part of the value.
+    pub fn fail_at(&self, span: Range<usize>, problem: Problem) {
+        self.problems.add(span, problem);
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self) -> Option<bool> {
         match self.value.get_ref() {

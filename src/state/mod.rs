@@ -2,6 +2,8 @@
 //! evidence of every repair. A SQLite file. The daemon's records are written by one thread, to
 //! which the loop only hands over and never waits; evidence is written by the run that repairs.
 
+mod added;
+mod answers;
 mod beside;
 mod claims;
 mod evidence;
@@ -13,6 +15,7 @@ mod prune;
 mod read;
 mod recorder;
 mod schema;
+mod shown;
 mod write;
 
 use std::io;
@@ -27,13 +30,16 @@ use thiserror::Error;
 
 use crate::agenda::{Memory, Order, Record, Remembered};
 use crate::config::Keep;
+pub use added::{Added, Place};
+pub use answers::{Answers, Kept};
 pub use beside::{Beside, Ending};
 pub use claims::Claims;
 pub use evidence::{IN_FILE, IN_TABLE};
 pub use history::{Evidence, History, Offender, Written};
 pub use number::RunNumber;
-pub use read::{Row, runs};
+pub use read::{Last, Row, last, run, runs};
 pub use recorder::Recorder;
+pub use shown::{Shown, time};
 
 /// What may wait to be written while the disk does not take it; beyond that it is lost, with a note.
 const BACKLOG: usize = 100_000;
@@ -88,6 +94,7 @@ enum Op {
     Ended(Box<Record>, DateTime<Utc>),
     Remember { job: Arc<str>, memory: Remembered },
     Forget(Arc<str>),
+    Retire(Arc<str>),
 }
 
 /// The state of a running daemon.
@@ -160,6 +167,11 @@ impl State {
     /// The job is gone.
     pub fn forget(&mut self, job: Arc<str>) {
         self.write(Op::Forget(job));
+    }
+
+    /// The job was added at run time and is over: its definition goes.
+    pub fn retire(&mut self, job: Arc<str>) {
+        self.write(Op::Retire(job));
     }
 
     fn write(&mut self, op: Op) {

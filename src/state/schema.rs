@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// "rcnt" in the header of the file: it is ours.
 const APPLICATION_ID: i64 = 0x7263_6e74;
 /// The format that this version writes. A newer one is never touched, an older one is migrated.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Format 1. Times are milliseconds since the Unix epoch, in UTC.
 const RUNS: &str = "
@@ -91,6 +91,27 @@ CREATE INDEX repairs_by_id ON repairs (job, id);
 CREATE INDEX repairs_by_run ON repairs (run);
 ";
 
+/// What format 3 adds: why a run was begun (NULL in older rows) and whether it was dry; the jobs that
+/// were added at run time; and the answers that a retry of a request is given again, for a while.
+const CAUSES: &str = "
+ALTER TABLE runs ADD COLUMN cause TEXT;
+ALTER TABLE runs ADD COLUMN dry INTEGER NOT NULL DEFAULT 0;
+";
+const ADDED: &str = "
+CREATE TABLE added (
+  name TEXT PRIMARY KEY,
+  definition TEXT NOT NULL,
+  key TEXT,
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE answers (
+  key TEXT PRIMARY KEY,
+  request TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the folder of the file, if it is not there.
 pub fn make_folder(path: &Path) -> Result<(), StateError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
@@ -152,10 +173,14 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         transaction.execute_batch(RUNS)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    if found < FORMAT {
+    if found < 2 {
         transaction.execute_batch(RUNS_BY_TIME)?;
         transaction.execute_batch(EVIDENCE)?;
         transaction.execute_batch(EVIDENCE_INDEXES)?;
+    }
+    if found < FORMAT {
+        transaction.execute_batch(CAUSES)?;
+        transaction.execute_batch(ADDED)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()
@@ -196,16 +221,22 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StateError> {
     prepare(&connection, path)?;
     match format_of(&connection).map_err(fail)? {
         0 => return Err(StateError::Missing(path.to_owned())),
-        1 => connection.execute_batch(&as_if_migrated()).map_err(fail)?,
+        found if found < FORMAT => {
+            connection.execute_batch(&as_if_migrated(found)).map_err(fail)?;
+        }
         _ => {}
     }
     Ok(connection)
 }
 
 /// Whoever only reads does not migrate: for him, and in his memory, an older file has what it lacks.
-fn as_if_migrated() -> String {
-    let tables = EVIDENCE.replace("CREATE TABLE", "CREATE TEMP TABLE");
-    format!("{tables} CREATE TEMP VIEW runs AS SELECT *, NULL AS until FROM main.runs;")
+fn as_if_migrated(found: i64) -> String {
+    let (lacking, columns) = match found {
+        1 => ([EVIDENCE, ADDED].concat(), "NULL AS until, NULL AS cause, 0 AS dry"),
+        _ => (ADDED.to_owned(), "NULL AS cause, 0 AS dry"),
+    };
+    let tables = lacking.replace("CREATE TABLE", "CREATE TEMP TABLE");
+    format!("{tables} CREATE TEMP VIEW runs AS SELECT *, {columns} FROM main.runs;")
 }
 
 /// Refuses what is not ours, or newer.

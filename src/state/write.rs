@@ -177,14 +177,18 @@ fn recall(connection: &Connection) -> rusqlite::Result<Memory> {
         last_run: last_run.and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
         ..Memory::default()
     };
-    let mut jobs = connection.prepare("SELECT name, trigger, done FROM jobs")?;
+    let mut jobs = connection.prepare("SELECT name, trigger, done, paused FROM jobs")?;
     let rows = jobs.query_map([], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        let (name, trigger): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok((name, trigger, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
     })?;
     for row in rows {
-        let (name, trigger, done) = row?;
+        let (name, trigger, done, paused) = row?;
         if let Some(done) = DateTime::from_timestamp_millis(done) {
-            memory.jobs.insert(Arc::from(name), Remembered { done, trigger: Arc::from(trigger) });
+            // 0 is no pause, else its beginning.
+            let paused = (paused != 0).then(|| DateTime::from_timestamp_millis(paused)).flatten();
+            let trigger = Arc::from(trigger);
+            memory.jobs.insert(Arc::from(name), Remembered { done, trigger, paused });
         }
     }
     Ok(memory)
@@ -197,20 +201,22 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
             Op::Waits(order) => {
                 transaction
                     .prepare_cached(
-                        "INSERT OR IGNORE INTO runs (id, job, slot, attempts, outcome) \
-                         VALUES (?1, ?2, ?3, 0, 'waiting')",
+                        "INSERT OR IGNORE INTO runs (id, job, slot, attempts, outcome, cause, dry) \
+                         VALUES (?1, ?2, ?3, 0, 'waiting', ?4, ?5)",
                     )?
                     .execute(params![
                         RunNumber::from(order.run),
                         &*order.job.name,
                         order.slot.timestamp_millis(),
+                        order.cause.word(),
+                        order.cause.is_dry(),
                     ])?;
             }
             Op::Started { order, at } => {
                 transaction
                     .prepare_cached(
-                        "INSERT INTO runs (id, job, slot, attempts, started, outcome) \
-                         VALUES (?1, ?2, ?3, ?4, ?5, 'running') \
+                        "INSERT INTO runs (id, job, slot, attempts, started, outcome, cause, dry) \
+                         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7) \
                          ON CONFLICT (id) DO UPDATE SET attempts = ?4, \
                          started = COALESCE(started, ?5), outcome = 'running'",
                     )?
@@ -220,16 +226,28 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                         order.slot.timestamp_millis(),
                         order.attempt,
                         at.timestamp_millis(),
+                        order.cause.word(),
+                        order.cause.is_dry(),
                     ])?;
             }
             Op::Ended(record, at) => ended(&transaction, record, *at)?,
             Op::Remember { job, memory } => {
                 transaction
                     .prepare_cached(
-                        "INSERT INTO jobs (name, trigger, done) VALUES (?1, ?2, ?3) \
-                         ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3",
+                        "INSERT INTO jobs (name, trigger, done, paused) VALUES (?1, ?2, ?3, ?4) \
+                         ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3, paused = ?4",
                     )?
-                    .execute(params![&**job, &*memory.trigger, memory.done.timestamp_millis()])?;
+                    .execute(params![
+                        &**job,
+                        &*memory.trigger,
+                        memory.done.timestamp_millis(),
+                        memory.paused.map_or(0, |since| since.timestamp_millis()),
+                    ])?;
+            }
+            Op::Retire(job) => {
+                transaction
+                    .prepare_cached("DELETE FROM added WHERE name = ?1")?
+                    .execute(params![&**job])?;
             }
             Op::Forget(job) => {
                 for forget in
@@ -255,8 +273,8 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
     let report = report.and_then(|report| serde_json::to_string(report).ok());
     to.prepare_cached(
         "INSERT OR REPLACE INTO runs \
-         (id, job, slot, attempts, started, finished, took_ms, outcome, reason, report) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         (id, job, slot, attempts, started, finished, took_ms, outcome, reason, report, cause, dry) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         RunNumber::from(record.run),
@@ -269,6 +287,8 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
         record.end.word(),
         record.reason(),
         report,
+        record.cause.word(),
+        record.cause.is_dry(),
     ])?;
     Ok(())
 }

@@ -270,6 +270,7 @@ impl Ledger {
         let at_once = match end {
             SlotEnd::Missed { .. } | SlotEnd::Skipped { .. } | SlotEnd::OverLimit => true,
             SlotEnd::Reload | SlotEnd::Shutdown => false,
+            SlotEnd::Paused { .. } | SlotEnd::Removed => panic!("nobody asked: {record:?}"),
             SlotEnd::Ran { .. } | SlotEnd::Expired { .. } => panic!("never started: {record:?}"),
         };
         let told = at_once.then_some(*stands_for);

@@ -97,13 +97,17 @@ impl World {
                     self.memory.last_run = self.memory.last_run.max(record.run.0);
                     self.records.push(record);
                 }
-                Action::Remember { job, memory } => {
-                    self.memory.jobs.insert(job, memory);
+                Action::Remember { job, memory, .. } => {
+                    self.memory.jobs.insert(Arc::clone(&job.name), memory);
                 }
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
-                Action::Waits(_) | Action::WillRetry { .. } | Action::Reloaded(_) => {}
+                Action::Waits(_)
+                | Action::WillRetry { .. }
+                | Action::Reloaded(_)
+                | Action::Retire(_)
+                | Action::Answer(_) => {}
             }
         }
     }

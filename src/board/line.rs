@@ -1,0 +1,135 @@
+//! One job's line on the board.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::view::{ActiveView, JobView};
+use crate::agenda::{Cause, Order, Record, RunId, SlotEnd};
+use crate::config::{Job, trigger};
+use crate::report::Outcome;
+use crate::state::{Last, Row, time};
+
+/// What is known of a job. A line without a job has only been recalled yet.
+#[derive(Debug, Default)]
+pub struct Line {
+    job: Option<Arc<Job>>,
+    next: Option<DateTime<Utc>>,
+    paused: Option<DateTime<Utc>>,
+    active: BTreeMap<RunId, Active>,
+    last: Option<Row>,
+    clean: Option<DateTime<Utc>>,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+struct Active {
+    slot: DateTime<Utc>,
+    cause: Cause,
+    attempt: u32,
+    /// Whether the attempt is with the pool.
+    is_given: bool,
+    /// When its first attempt was.
+    started: Option<DateTime<Utc>>,
+}
+
+impl Line {
+    /// What the state knows of earlier runs; what has happened since is newer.
+    pub fn recall(&mut self, last: Last) {
+        self.last = self.last.take().or(last.ended);
+        self.clean = self.clean.or(last.clean);
+    }
+
+    /// The job is so now.
+    pub fn set(
+        &mut self,
+        job: Arc<Job>,
+        next: Option<DateTime<Utc>>,
+        paused: Option<DateTime<Utc>>,
+    ) {
+        self.job = Some(job);
+        (self.next, self.paused) = (next, paused);
+    }
+
+    /// The job, once it is known.
+    pub fn job(&self) -> Option<Arc<Job>> {
+        self.job.clone()
+    }
+
+    /// A run has begun or an attempt of it has started; gives when its first attempt did.
+    pub fn begun(&mut self, order: &Order, at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let (slot, cause) = (order.slot, order.cause);
+        let new = Active { slot, cause, attempt: 0, is_given: false, started: None };
+        let active = self.active.entry(order.run).or_insert(new);
+        (active.attempt, active.is_given) = (order.attempt, at.is_some());
+        active.started = active.started.or(at);
+        active.started
+    }
+
+    /// An attempt failed and its run waits for the next one.
+    pub fn will_retry(&mut self, run: RunId) {
+        if let Some(active) = self.active.get_mut(&run) {
+            active.is_given = false;
+        }
+    }
+
+    /// A slot has ended.
+    pub fn ended(&mut self, record: &Record, row: Row) {
+        self.active.remove(&record.run);
+        if let SlotEnd::Ran { outcome: Outcome::Clean | Outcome::Repaired, .. } = record.end {
+            self.clean = row.finished.or(self.clean);
+        }
+        self.last = Some(row);
+    }
+
+    /// Whether a slot that has not been dealt with is late by more than the job's period. A date has
+    /// no period; its misfire grace stands for it.
+    fn is_overdue(&self, job: &Job, now: DateTime<Utc>) -> bool {
+        let of_slots = self.active.values().filter(|run| run.cause == Cause::Slot);
+        let waiting = self.next.filter(|_| self.paused.is_none());
+        let Some(oldest) = of_slots.map(|run| run.slot).chain(waiting).min() else { return false };
+        let grace = TimeDelta::from_std(job.limits.misfire_grace).unwrap_or(TimeDelta::MAX);
+        let period = job.trigger.next_after(oldest).map_or(grace, |after| after - oldest);
+        oldest.checked_add_signed(period).is_some_and(|end| end < now)
+    }
+
+    /// How it looks at `now`; `None` while the job is not known.
+    pub fn view(&self, now: DateTime<Utc>) -> Option<JobView> {
+        let job = self.job.as_deref()?;
+        let text = |at: DateTime<Utc>| time(at, job.zone);
+        let is_running = self.active.values().any(|run| run.is_given);
+        let state = match () {
+            () if is_running => "running",
+            () if self.paused.is_some() => "paused",
+            () if self.next.is_none() && self.active.is_empty() => "done",
+            () => "scheduled",
+        };
+        let active = |(id, run): (&RunId, &Active)| ActiveView {
+            id: *id,
+            slot: text(run.slot),
+            started_at: run.started.filter(|_| run.is_given).map(text),
+            attempt: run.attempt,
+            cause: run.cause.word(),
+            dry_run: run.cause.is_dry(),
+        };
+        Some(JobView {
+            name: job.name.to_string(),
+            description: job.description.clone(),
+            origin: job.origin.word(),
+            kind: "reconcile",
+            trigger: trigger(job).into_iter().collect(),
+            trigger_in_words: job.trigger.to_string(),
+            timezone: job.zone.name(),
+            state,
+            reason: None,
+            paused_since: self.paused.map(text),
+            next_run: self.next.map(text),
+            overdue: self.is_overdue(job, now),
+            running: self.active.iter().map(active).collect(),
+            last_run: self.last.clone().map(|row| row.shown(job.zone)),
+            last_clean: self.clean.map(text),
+            definition: None,
+        })
+    }
+}

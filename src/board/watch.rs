@@ -1,0 +1,107 @@
+//! Those who watch the board live: each has a short queue of its own, and who does not keep up is let
+//! go, for it can come back and look at everything anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde::Serialize;
+use serde_json::json;
+
+use super::view::JobView;
+use crate::state::Shown;
+
+/// Events that may wait for one watcher.
+const BEHIND: usize = 1_024;
+
+/// Something that happened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, from 1, counted since the daemon started.
+    pub id: u64,
+    /// `job`, `run`, `gone` or `reloaded`.
+    pub kind: &'static str,
+    /// The job that it is about; `None` for all.
+    pub job: Option<Arc<str>>,
+    /// What there is to tell, as JSON in one line.
+    pub data: String,
+}
+
+/// One who watches. Dropping it ends that.
+pub struct Watch(Receiver<Arc<Event>>);
+
+impl Watch {
+    /// The next event; `Ok(None)` if nothing happens for so long.
+    ///
+    /// # Errors
+    /// It did not keep up, and was let go.
+    pub fn next(&self, patience: Duration) -> Result<Option<Arc<Event>>, TooSlow> {
+        match self.0.recv_timeout(patience) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(TooSlow),
+        }
+    }
+}
+
+/// A watcher was let go because it did not keep up, or because the daemon ends.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooSlow;
+
+/// All who watch.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    all: Vec<(Sender<Arc<Event>>, Option<Arc<str>>)>,
+    last: u64,
+}
+
+impl Watchers {
+    /// One more, of one job or of all.
+    pub fn add(&mut self, job: Option<&str>) -> Watch {
+        let (sender, receiver) = bounded(BEHIND);
+        self.all.push((sender, job.map(Arc::from)));
+        Watch(receiver)
+    }
+
+    /// Whether there is any; if not, nothing has to be put into words.
+    pub fn any(&self) -> bool {
+        !self.all.is_empty()
+    }
+
+    /// A job has changed.
+    pub fn job(&mut self, name: &Arc<str>, view: &JobView) {
+        self.send("job", Some(name), view);
+    }
+
+    /// A run has begun or ended.
+    pub fn run(&mut self, job: &Arc<str>, run: &Shown) {
+        self.send("run", Some(job), run);
+    }
+
+    /// A job is gone.
+    pub fn gone(&mut self, name: &Arc<str>) {
+        self.send("gone", Some(name), &json!({"name": &**name}));
+    }
+
+    /// jobs.toml was read again.
+    pub fn reloaded(&mut self) {
+        self.send("reloaded", None, &json!({}));
+    }
+
+    fn send(&mut self, kind: &'static str, job: Option<&Arc<str>>, value: &impl Serialize) {
+        self.last += 1;
+        if self.all.is_empty() {
+            return;
+        }
+        let Ok(data) = serde_json::to_string(value) else { return };
+        let event = Arc::new(Event { id: self.last, kind, job: job.cloned(), data });
+        self.all.retain(|(to, only)| {
+            let is_meant = match (only, job) {
+                (Some(only), Some(job)) => only == job,
+                _ => true,
+            };
+            // Who has left is noticed with the next event, too.
+            !is_meant || to.try_send(Arc::clone(&event)).is_ok()
+        });
+    }
+}

@@ -1,0 +1,190 @@
+//! A job as JSON: what the API takes and gives, with the same keys as a `[jobs.NAME]` table.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use toml::value::Datetime;
+
+use super::job::Job;
+use super::target::{Ghosts, Target};
+use super::{Config, Problem, Surroundings, duration, read};
+use crate::schedule::Trigger;
+
+/// One thing wrong with a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where, as a JSON pointer into the definition; empty for the whole of it.
+    pub pointer: String,
+    /// What is wrong.
+    pub detail: String,
+    /// What to write instead; null where `detail` says it.
+    pub help: Option<String>,
+}
+
+impl Config {
+    /// Reads a job that is added at run time, against the servers and defaults of this file.
+    ///
+    /// It takes the keys of a `[jobs.NAME]` table; `date` and `start` are RFC 3339 texts. Nothing is
+    /// filled in for `${NAME}`: whoever may add jobs need not be one who may read our environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it at once.
+    pub fn added(&self, name: &str, definition: &Map<String, Value>) -> Result<Job, Vec<Fault>> {
+        let closed = |_: &str| Err("only jobs.toml has placeholders".to_owned());
+        let surroundings = Surroundings {
+            system_zone: self.daemon.timezone,
+            variable: &closed,
+            credential: &closed,
+            check_url: &|_, _| Ok(()),
+        };
+        let (text, nulls) = to_toml(name, definition);
+        let keys: Vec<&str> = definition.iter().filter(|(_, v)| !v.is_null()).map(key).collect();
+        let read = read::read_one(&text, self, &surroundings).map_err(|problems| {
+            let fault = |(span, problem): &(std::ops::Range<usize>, Problem)| {
+                let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
+                let found = line.checked_sub(1).and_then(|line| keys.get(line));
+                let pointer = match (found, problem) {
+                    (_, Problem::JobName(_)) => "/name".to_owned(),
+                    (Some(key), _) => pointer(key),
+                    (None, _) => String::new(),
+                };
+                Fault { pointer, detail: problem.to_string(), help: problem.help() }
+            };
+            problems.iter().map(fault).collect::<Vec<Fault>>()
+        });
+        match read {
+            Ok(job) if nulls.is_empty() => Ok(job),
+            Ok(_) => Err(nulls),
+            Err(faults) => Err(nulls.into_iter().chain(faults).collect()),
+        }
+    }
+}
+
+fn key<'a>((key, _): (&'a String, &Value)) -> &'a str {
+    key
+}
+
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A document with one table of this name, each key on a line of its own, so that a place in the text
+/// tells the key. Keys that are null are left out and blamed.
+fn to_toml(name: &str, definition: &Map<String, Value>) -> (String, Vec<Fault>) {
+    let mut text = format!("[{}]\n", quoted(name));
+    let mut faults = Vec::new();
+    for (key, value) in definition {
+        if value.is_null() {
+            let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
+            faults.push(Fault { pointer: pointer(key), detail, help });
+            continue;
+        }
+        let is_instant = ["date", "start"].contains(&key.as_str());
+        let instant = value.as_str().filter(|text| is_instant && text.parse::<Datetime>().is_ok());
+        let value = instant.map_or_else(|| inline(value), str::to_owned);
+        writeln!(text, "{} = {value}", quoted(key)).ok();
+    }
+    (text, faults)
+}
+
+fn inline(value: &Value) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match value {
+        // TOML has no null; a text in its place is blamed for its type.
+        Value::Null => quoted("null"),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Array(items) => format!("[{}]", list(items.iter().map(inline).collect())),
+        Value::Object(entries) => {
+            let entry =
+                |(key, value): (&String, &Value)| format!("{} = {}", quoted(key), inline(value));
+            format!("{{ {} }}", list(entries.iter().map(entry).collect()))
+        }
+    }
+}
+
+/// A TOML basic string. JSON's escapes are TOML's as well, but TOML also escapes DEL.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// A job as the keys of its table, the defaults filled in. Given to [`Config::added`], it makes an
+/// equal job, but for ping URLs, which are secrets and are shown without their path.
+#[must_use]
+pub fn definition(job: &Job) -> Map<String, Value> {
+    let mut map = Map::new();
+    let mut put = |key: &str, value: Value| {
+        map.insert(key.to_owned(), value);
+    };
+    let length = |length: Duration| Value::from(duration::format(length));
+    put("description", job.description.as_str().into());
+    for (key, value) in trigger(job) {
+        put(key, value.into());
+    }
+    put("timezone", job.zone.name().into());
+    put("kind", "reconcile".into());
+    put("mysql", job.work.mysql.name.as_str().into());
+    put("redis", job.work.redis.name.as_str().into());
+    put("query", job.work.query.as_str().into());
+    match job.work.families.as_slice() {
+        [only] if only.column.is_none() => put("target", target(&only.target)),
+        several => {
+            let named =
+                several.iter().map(|family| (family.name().to_string(), target(&family.target)));
+            put("targets", Value::Object(named.collect()));
+        }
+    }
+    put("settle", length(job.work.settle));
+    match job.work.ghosts {
+        Some(Ghosts::Remove) => put("ghosts", "remove".into()),
+        Some(Ghosts::Keep) => put("ghosts", "keep".into()),
+        None => {}
+    }
+    let guard = job.work.guard;
+    put(
+        "guard",
+        json!({"max_changed": guard.max_changed.to_string(), "allow_empty": guard.allow_empty}),
+    );
+    put("redis_share", job.work.redis_share.to_string().into());
+    let limits = &job.limits;
+    put("misfire_grace", length(limits.misfire_grace));
+    put("coalesce", limits.coalesce.into());
+    put("max_instances", limits.max_instances.into());
+    put("timeout", length(limits.timeout));
+    put("retries", limits.retries.into());
+    put("backoff", length(limits.backoff));
+    put("max_backoff", length(limits.max_backoff));
+    put("jitter", length(limits.jitter));
+    map
+}
+
+/// The trigger's keys with their values.
+#[must_use]
+pub fn trigger(job: &Job) -> Vec<(&'static str, String)> {
+    let instant = |at: DateTime<Utc>| {
+        at.with_timezone(&job.zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    };
+    match &job.trigger {
+        Trigger::Cron(cron) => vec![("cron", cron.source().to_owned())],
+        Trigger::Date(date) => vec![("date", instant(*date))],
+        Trigger::Interval(interval) => {
+            let mut keys = vec![("interval", duration::format(interval.every()))];
+            if interval.anchor() != DateTime::UNIX_EPOCH {
+                keys.push(("start", instant(interval.anchor())));
+            }
+            keys
+        }
+    }
+}
+
+fn target(target: &Target) -> Value {
+    match target {
+        Target::Zset { key } => json!({"zset": key}),
+        Target::Hash { key } => json!({"hash": key}),
+        Target::HashField { key, field } => json!({"hash": key, "field": field}),
+        Target::Text { key } => json!({"string": key}),
+    }
+}

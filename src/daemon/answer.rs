@@ -1,0 +1,115 @@
+//! Answering what is asked over the hotline. The loop decides and answers at once; whatever has to
+//! reach the disk first, whoever asks has written there.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::Daemon;
+use crate::agenda::{Command, CommandError, Event};
+use crate::ask::{Answer, Ask, Asked, Refusal};
+use crate::board::News;
+use crate::config::{Fault, Job, duration};
+use crate::schedule::Trigger;
+use crate::state::Added;
+
+impl Daemon {
+    /// Answers; never waits.
+    pub(super) fn answer(&mut self, asked: Asked) {
+        let answer = self.decide(asked.ask.clone());
+        asked.answer(answer);
+    }
+
+    fn decide(&mut self, ask: Ask) -> Result<Answer, Refusal> {
+        match ask {
+            Ask::Alive => Ok(Answer { run: None, told: self.board.told() }),
+            Ask::Trigger { job, dry_run } => {
+                let answer = self.command(Command::Trigger { job: Arc::clone(&job), dry_run })?;
+                let how = if dry_run { "a dry run" } else { "a run" };
+                log::info!("{job}: {how} was asked for");
+                Ok(answer)
+            }
+            Ask::Pause(job) => {
+                let answer = self.command(Command::Pause(Arc::clone(&job)))?;
+                log::info!("{job}: paused");
+                Ok(answer)
+            }
+            Ask::Resume(job) => {
+                let answer = self.command(Command::Resume(Arc::clone(&job)))?;
+                log::info!("{job}: resumed");
+                Ok(answer)
+            }
+            Ask::Put { added, new, only_look } => self.put(added, new, only_look),
+            Ask::Remove { job, only_look } => self.remove(&job, only_look),
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Result<Answer, Refusal> {
+        self.feed(Event::Commanded(command));
+        // The agenda answers every command within its own turn.
+        let run = self.verdict.take().unwrap_or(Err(CommandError::Stopping))?;
+        Ok(Answer { run, told: self.board.told() })
+    }
+
+    fn put(&mut self, added: Added, new: bool, only_look: bool) -> Result<Answer, Refusal> {
+        let name: Arc<str> = Arc::from(&*added.name);
+        if self.config.jobs.contains_key(&name) {
+            return Err(if new { Refusal::Exists(name) } else { Refusal::FromFile(name) });
+        }
+        match (new, self.added.contains_key(&name)) {
+            (true, true) => return Err(Refusal::Exists(name)),
+            (false, false) => return Err(CommandError::NoSuchJob(name).into()),
+            (true, false) | (false, true) => {}
+        }
+        let job = self.config.added(&name, &added.definition).map_err(Refusal::Invalid)?;
+        self.refuse_past(&job)?;
+        if only_look {
+            if self.stopping.is_some() {
+                return Err(CommandError::Stopping.into());
+            }
+            return Ok(Answer { run: None, told: self.board.told() });
+        }
+        let answer = self.command(Command::Put(Arc::new(job)))?;
+        log::info!("{name}: {} at run time", if new { "added" } else { "rescheduled" });
+        self.added.insert(name, added);
+        Ok(answer)
+    }
+
+    /// A date that is past for longer than its grace would only be recorded as missed.
+    fn refuse_past(&self, job: &Job) -> Result<(), Refusal> {
+        let Trigger::Date(date) = job.trigger else { return Ok(()) };
+        let late = self.clocks.0 - date;
+        let grace = TimeDelta::from_std(job.limits.misfire_grace).unwrap_or(TimeDelta::MAX);
+        if late <= grace {
+            return Ok(());
+        }
+        let late =
+            duration::format(std::time::Duration::from_secs(late.num_seconds().unsigned_abs()));
+        Err(Refusal::Invalid(vec![Fault {
+            pointer: "/date".to_owned(),
+            detail: format!("`date` was {late} ago, more than misfire_grace"),
+            help: Some("give a date to come, or trigger the job".to_owned()),
+        }]))
+    }
+
+    fn remove(&mut self, job: &Arc<str>, only_look: bool) -> Result<Answer, Refusal> {
+        if self.config.jobs.contains_key(job) {
+            return Err(Refusal::FromFile(Arc::clone(job)));
+        }
+        if !self.added.contains_key(job) {
+            return Err(CommandError::NoSuchJob(Arc::clone(job)).into());
+        }
+        if !only_look {
+            self.added.remove(job);
+            match self.command(Command::Remove(Arc::clone(job))) {
+                // One that is not valid is not on the agenda.
+                Err(Refusal::Agenda(CommandError::NoSuchJob(_))) => {
+                    self.board.tell(News::Gone(Arc::clone(job)));
+                }
+                answer => drop(answer?),
+            }
+            log::info!("{job}: removed at run time");
+        }
+        Ok(Answer { run: None, told: self.board.told() })
+    }
+}
