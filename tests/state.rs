@@ -215,9 +215,9 @@ fn a_disk_that_takes_nothing_does_not_stop_the_schedule() {
 fn a_disk_that_fills_up_is_complained_of_once_and_the_schedule_goes_on() {
     let recountd = recountd(&failing("interval = \"50ms\""));
     let wrapper = recountd.folder().join("on-a-small-disk");
-    // The shell's limit on the size of files stands for the disk: 64 blocks of 1024 bytes.
+    // The shell's limit on the size of files stands for the disk: 96 blocks of 1024 bytes.
     let script = format!(
-        "#!/bin/sh\ntrap '' XFSZ\nulimit -f 64\nexec {} \"$@\"\n",
+        "#!/bin/sh\ntrap '' XFSZ\nulimit -f 96\nexec {} \"$@\"\n",
         env!("CARGO_BIN_EXE_recountd")
     );
     fs::write(&wrapper, script).unwrap();
