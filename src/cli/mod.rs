@@ -127,7 +127,9 @@ impl CliError {
             | Self::NoSuchJob { .. }
             | Self::NoSuchRun { .. }
             | Self::Daemon(DaemonError::Load(_)) => ExitCode::from(2),
-            Self::Daemon(DaemonError::System(_) | DaemonError::State(_))
+            Self::Daemon(
+                DaemonError::System(_) | DaemonError::State(_) | DaemonError::Control(_),
+            )
             | Self::State(_)
             | Self::StillRunning(_)
             | Self::PlaceUnknown { .. }
