@@ -10,7 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::config::{
-    Family, Guard, Limits, Percent, Reconcile, Server, ServerUrl, Target, duration,
+    Family, Guard, Limits, Percent, Ping, Reconcile, Server, ServerUrl, Target, duration,
 };
 use crate::report::Outcome;
 use crate::schedule::{Interval, Trigger};
@@ -56,6 +56,7 @@ fn job(name: &str, change: impl FnOnce(&mut Job)) -> Arc<Job> {
         zone: chrono_tz::Tz::UTC,
         limits: Limits::default(),
         work,
+        ping: Ping::default(),
     };
     change(&mut job);
     Arc::new(job)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use url::Url;
 
+use super::ping::Ping;
 use super::target::{Family, Ghosts};
 use crate::schedule::Trigger;
 
@@ -25,6 +26,8 @@ pub struct Job {
     pub limits: Limits,
     /// What a run does.
     pub work: Reconcile,
+    /// Who is told how its runs end.
+    pub ping: Ping,
 }
 
 /// What bounds the runs of a job; `[defaults]` sets them for every job, a job for itself.

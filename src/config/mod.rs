@@ -4,6 +4,8 @@
 mod diagnose;
 pub mod duration;
 mod job;
+mod mask;
+mod ping;
 mod placeholder;
 mod problem;
 mod read;
@@ -20,6 +22,7 @@ use chrono_tz::Tz;
 
 pub use diagnose::ConfigErrors;
 pub use job::{Guard, Job, Limits, Percent, Reconcile, Server, ServerUrl};
+pub use ping::{Ping, PingUrl};
 pub use problem::Problem;
 pub use target::{Family, Ghosts, Target};
 
