@@ -23,6 +23,8 @@ pub mod jobs;
 pub mod stores;
 pub mod state;
 pub mod journal;
+pub mod metrics;
+pub mod ping;
 pub mod signals;
 pub mod notify;
 pub mod clock;
