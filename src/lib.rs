@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod stores;
 pub mod state;
 pub mod journal;
+pub mod admin;
 pub mod signals;
 pub mod notify;
 pub mod clock;

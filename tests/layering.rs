@@ -71,9 +71,9 @@ fn only(allowed: &[&str], what: &str, does: impl Fn(&str) -> bool) {
 
 #[test]
 fn the_core_imports_nothing_of_the_shell() {
-    const SHELL: [&str; 11] = [
-        "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals", "notify",
-        "clock",
+    const SHELL: [&str; 12] = [
+        "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "admin", "signals",
+        "notify", "clock",
     ];
     for (file, code) in sources() {
         if CORE.iter().any(|core| file.starts_with(core)) {
@@ -119,6 +119,8 @@ fn each_library_has_one_home() {
     only(&["stores/tls/"], "rustls", |code| names(code, "rustls"));
     only(&["state/"], "rusqlite", |code| names(code, "rusqlite"));
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
+    only(&["admin/connection"], "http_net", |code| names(code, "http_net"));
+    only(&["admin/door.rs"], "subtle", |code| names(code, "subtle"));
     only(&["notify.rs"], "sd_notify", |code| names(code, "sd_notify"));
     only(&["cli/"], "clap", |code| names(code, "clap"));
     only(&["cli/"], "env_logger", |code| names(code, "env_logger"));
