@@ -116,7 +116,7 @@ fn serve(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, sent: &AtomicU64) {
         "mute" => {
             // Until the other side goes away.
             stream.set_read_timeout(Some(SOON * 2)).unwrap();
-            stream.read(&mut [0]).ok();
+            stream.read_exact(&mut [0]).ok();
             asked.lock().unwrap().push(Asked {
                 path: "gone".into(),
                 at: Instant::now(),

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The series of a page by name and labels, as in `name{a=1,b=2}`, the labels in the order of the alphabet.
 pub struct Page(BTreeMap<String, f64>);
 
+type Labels = Vec<(String, String)>;
+
 #[derive(Default)]
 struct Family {
     name: String,
@@ -17,7 +19,7 @@ struct Family {
     unit: String,
     help: String,
     /// The samples in their order: name, labels, value.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<(String, Labels, f64)>,
 }
 
 impl Page {
@@ -118,7 +120,7 @@ fn is_name(name: &str) -> bool {
     name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_ascii_digit())
 }
 
-fn sample(line: &str) -> (String, Vec<(String, String)>, f64) {
+fn sample(line: &str) -> (String, Labels, f64) {
     let (name, rest) = line.split_at(line.find(['{', ' ']).expect("a value"));
     assert!(is_name(name), "{line}");
     let (labels, value) = match rest.strip_prefix('{') {
@@ -128,7 +130,7 @@ fn sample(line: &str) -> (String, Vec<(String, String)>, f64) {
         }
         None => ("", &rest[1..]),
     };
-    let mut read: Vec<(String, String)> = Vec::new();
+    let mut read: Labels = Vec::new();
     let mut rest = labels;
     while !rest.is_empty() {
         let (key, after) = rest.split_once("=\"").expect("a label");
@@ -174,7 +176,7 @@ impl Family {
 
     /// The buckets of each histogram rise in order up to +Inf, which is the count.
     fn check_buckets(&self) {
-        let mut histograms: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut histograms: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
         let mut counts = BTreeMap::new();
         for (name, labels, value) in &self.samples {
             let rest = labels.iter().filter(|(key, _)| key != "le").cloned().collect();
