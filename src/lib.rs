@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod stores;
 pub mod state;
 pub mod journal;
+pub mod client;
 pub mod signals;
 pub mod notify;
 pub mod clock;

@@ -69,6 +69,30 @@ pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
     config.daemon.state.clone().unwrap_or_else(default)
 }
 
+/// Where the daemon's own socket is: the first `unix:` of `listen` in `[admin]`, else where the packaged
+/// service has it, else in systemd's folder for it, else beside the file.
+#[must_use]
+pub fn socket(jobs_toml: &Path, listen: Option<&[String]>) -> PathBuf {
+    const SYSTEMD: &str = "/run/recountd/admin.sock";
+    let folder = jobs_toml.parent().unwrap_or(Path::new(""));
+    let named = listen.unwrap_or_default().iter().find_map(|place| place.strip_prefix("unix:"));
+    if let Some(path) = named {
+        return folder.join(path);
+    }
+    let packaged = Path::new(SYSTEMD);
+    let is_packaged = jobs_toml.starts_with("/etc/recountd");
+    if is_packaged || (!jobs_toml.exists() && packaged.exists()) {
+        return packaged.to_owned();
+    }
+    // systemd lists several folders with colons between them; the first is ours.
+    let runtime = env::var("RUNTIME_DIRECTORY").ok();
+    let runtime = runtime.as_deref().and_then(|list| list.split(':').next());
+    match runtime.filter(|folder| !folder.is_empty()) {
+        Some(runtime) => Path::new(runtime).join("admin.sock"),
+        None => folder.join("recountd.sock"),
+    }
+}
+
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|error| match error {
         env::VarError::NotPresent => format!("the environment variable {name} is not set"),
@@ -93,4 +117,30 @@ fn system_zone() -> Tz {
     let from_env = env::var("TZ").ok().and_then(|name| name.trim_start_matches(':').parse().ok());
     let system = || iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok());
     from_env.or_else(system).unwrap_or(Tz::UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_where_the_file_says_or_where_the_file_is() {
+        let listen = |places: &[&str]| places.iter().map(|&p| p.to_owned()).collect::<Vec<_>>();
+        let nowhere = Path::new("/nowhere/jobs.toml");
+        let packaged = Path::new("/etc/recountd/jobs.toml");
+        for (file, places, wanted) in [
+            (nowhere, &["127.0.0.1:1", "unix:/a.sock", "unix:/b.sock"][..], "/a.sock"),
+            (nowhere, &["unix:own.sock"], "/nowhere/own.sock"),
+            (packaged, &["unix:/a.sock"], "/a.sock"),
+            (packaged, &["127.0.0.1:1"], "/run/recountd/admin.sock"),
+        ] {
+            assert_eq!(socket(file, Some(&listen(places))), Path::new(wanted));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobs.toml");
+        fs::write(&file, "").unwrap();
+        if env::var_os("RUNTIME_DIRECTORY").is_none() {
+            assert_eq!(socket(&file, None), folder.path().join("recountd.sock"));
+        }
+    }
 }

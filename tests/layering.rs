@@ -71,9 +71,9 @@ fn only(allowed: &[&str], what: &str, does: impl Fn(&str) -> bool) {
 
 #[test]
 fn the_core_imports_nothing_of_the_shell() {
-    const SHELL: [&str; 11] = [
-        "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals", "notify",
-        "clock",
+    const SHELL: [&str; 12] = [
+        "client", "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals",
+        "notify", "clock",
     ];
     for (file, code) in sources() {
         if CORE.iter().any(|core| file.starts_with(core)) {
@@ -121,6 +121,9 @@ fn each_library_has_one_home() {
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
     only(&["notify.rs"], "sd_notify", |code| names(code, "sd_notify"));
     only(&["cli/"], "clap", |code| names(code, "clap"));
+    only(&["cli/"], "clap_complete", |code| names(code, "clap_complete"));
+    only(&["cli/"], "clap_mangen", |code| names(code, "clap_mangen"));
+    only(&["client/", "ping.rs"], "ureq", |code| names(code, "ureq"));
     only(&["cli/"], "env_logger", |code| names(code, "env_logger"));
     only(&["cli/"], "indicatif", |code| names(code, "indicatif"));
 }

@@ -10,7 +10,7 @@ use chrono::SecondsFormat;
 use env_logger::fmt::Formatter;
 use env_logger::{Builder, Env, Target, WriteStyle};
 use indicatif::ProgressBar;
-use log::{Level, Record};
+use log::{Level, LevelFilter, Record};
 
 use crate::clock;
 
@@ -20,6 +20,8 @@ static BAR: OnceLock<ProgressBar> = OnceLock::new();
 /// Starts the log. `RUST_LOG` sets the level; without it, it is info.
 pub fn start() {
     let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+    // At this level it shows what goes over the wire, and the token goes over it.
+    builder.filter_module("ureq_proto::util", LevelFilter::Off);
     if journald_reads() {
         builder.format(for_journald);
     } else {
