@@ -1,7 +1,7 @@
 //! Reads jobs.toml and what it needs from outside: the environment, credentials, the zone.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, fs, io, path};
 
 use chrono_tz::Tz;
 use thiserror::Error;
@@ -74,6 +74,8 @@ pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
 #[must_use]
 pub fn socket(jobs_toml: &Path, listen: Option<&[String]>) -> PathBuf {
     const SYSTEMD: &str = "/run/recountd/admin.sock";
+    // `jobs.toml` in /etc/recountd is the packaged one as well.
+    let jobs_toml = path::absolute(jobs_toml).unwrap_or_else(|_| jobs_toml.to_owned());
     let folder = jobs_toml.parent().unwrap_or(Path::new(""));
     let named = listen.unwrap_or_default().iter().find_map(|place| place.strip_prefix("unix:"));
     if let Some(path) = named {

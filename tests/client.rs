@@ -2,138 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::{Read, Write};
+mod scripted;
+
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use recountd::client::{Client, ClientError, Limits, Place, Strange, Token, segment};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use scripted::{Answer, On, Server, answers, header, ok, says, says_and_waits};
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
 
-trait Line: Read + Write + Send {}
-impl<T: Read + Write + Send> Line for T {}
-
-/// What the server does with one connection once it has read the request.
-type Answer = Box<dyn FnOnce(&mut dyn Line) + Send>;
-
-/// Says these bytes and hangs up.
-fn says(text: impl Into<Vec<u8>>) -> Answer {
-    let text = text.into();
-    Box::new(move |line| {
-        // The client may have had enough before the end.
-        let _ = line.write_all(&text);
-    })
+fn client(server: &Server) -> Client {
+    client_with(server, Limits::default())
 }
 
-/// Says these bytes and then nothing until the client hangs up.
-fn says_and_waits(text: &str) -> Answer {
-    let text = text.to_owned();
-    Box::new(move |line| {
-        let _ = line.write_all(text.as_bytes());
-        let _ = line.read(&mut [0]);
-    })
-}
-
-fn answers(status: &str, kind: &str, body: &str) -> Answer {
-    let length = body.len();
-    says(format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
-    ))
-}
-
-fn ok(body: &Value) -> Answer {
-    answers("200 OK", "application/json", &body.to_string())
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum On {
-    Unix,
-    Tcp,
-}
-
-/// A server that gives each connection its answer, in this order, and then is gone.
-struct Server {
-    place: Place,
-    requests: Arc<Mutex<Vec<String>>>,
-    thread: Option<thread::JoinHandle<()>>,
-    _folder: TempDir,
-}
-
-impl Server {
-    fn start(on: On, answers: Vec<Answer>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let asked = Arc::clone(&requests);
-        let answers = answers.into_iter();
-        let (place, thread) = match on {
-            On::Unix => {
-                let path = folder.path().join("admin.sock");
-                let listener = UnixListener::bind(&path).unwrap();
-                let serve = move || {
-                    for answer in answers {
-                        let (mut stream, _) = listener.accept().unwrap();
-                        asked.lock().unwrap().push(read_request(&mut stream));
-                        answer(&mut stream);
-                    }
-                };
-                (Place::Socket(path), thread::spawn(serve))
-            }
-            On::Tcp => {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let url = format!("http://{}", listener.local_addr().unwrap());
-                let serve = move || {
-                    for answer in answers {
-                        let (mut stream, _) = listener.accept().unwrap();
-                        asked.lock().unwrap().push(read_request(&mut stream));
-                        answer(&mut stream);
-                    }
-                };
-                (Place::parse(&url).unwrap(), thread::spawn(serve))
-            }
-        };
-        Self { place, requests, thread: Some(thread), _folder: folder }
-    }
-
-    fn client(&self) -> Client {
-        self.client_with(Limits::default())
-    }
-
-    fn client_with(&self, limits: Limits) -> Client {
-        Client::new(self.place.clone(), Token::new("hunter2"), limits)
-    }
-
-    /// The requests that came, once all the answers are given.
-    fn requests(mut self) -> Vec<String> {
-        self.thread.take().unwrap().join().unwrap();
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-/// The head in lower case, and the body as it is.
-fn read_request(stream: &mut dyn Line) -> String {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(b"\r\n\r\n") {
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "the request is whole");
-        text.push(byte[0]);
-    }
-    let head = String::from_utf8(text).unwrap();
-    let (first, rest) = head.split_once("\r\n").unwrap();
-    let head = format!("{first}\r\n{}", rest.to_lowercase());
-    let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    head + &String::from_utf8(body).unwrap()
-}
-
-fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
-    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
-    request.lines().find_map(value)
+fn client_with(server: &Server, limits: Limits) -> Client {
+    Client::new(server.place.clone(), Token::new("hunter2"), limits)
 }
 
 /// The whole of a test on both kinds of sockets.
@@ -146,7 +33,7 @@ fn on_both(test: impl Fn(On)) {
 fn an_answer_is_a_value_and_the_token_goes_over_tcp_only() {
     on_both(|on| {
         let server = Server::start(on, vec![ok(&json!({"jobs": []}))]);
-        assert_eq!(server.client().get("/v1/jobs?a=b").unwrap(), json!({"jobs": []}));
+        assert_eq!(client(&server).get("/v1/jobs?a=b").unwrap(), json!({"jobs": []}));
         let requests = server.requests();
         assert!(requests[0].starts_with("GET /v1/jobs?a=b HTTP/1.1\r\n"), "{}", requests[0]);
         let token = header(&requests[0], "authorization");
@@ -175,7 +62,7 @@ fn an_answer_in_pieces_of_any_size_is_whole() {
             line.write_all(b"0\r\n\r\n").unwrap();
         });
         let server = Server::start(on, vec![drip]);
-        assert_eq!(server.client().get("/").unwrap(), body);
+        assert_eq!(client(&server).get("/").unwrap(), body);
     });
 }
 
@@ -184,7 +71,7 @@ fn a_post_has_a_body_or_none_and_a_key_of_its_own() {
     on_both(|on| {
         let accepted = || answers("202 Accepted", "application/json", r#"{"run":12}"#);
         let server = Server::start(on, vec![accepted(), accepted()]);
-        let client = server.client();
+        let client = client(&server);
         assert_eq!(client.post("/a", Some(&json!({"dry_run": true}))).unwrap()["run"], 12);
         client.post("/a", None).unwrap();
         let requests = server.requests();
@@ -203,7 +90,7 @@ fn a_patch_and_a_delete_go_through() {
     on_both(|on| {
         let gone = says("HTTP/1.1 204 No Content\r\n\r\n");
         let server = Server::start(on, vec![ok(&json!({"name": "a"})), gone]);
-        let client = server.client();
+        let client = client(&server);
         let path = format!("/v1/jobs/{}", segment("a/b c?é"));
         assert_eq!(client.patch(&path, &json!({"cron": "* * * * *"})).unwrap()["name"], "a");
         client.delete(&path).unwrap();
@@ -223,7 +110,7 @@ fn a_problem_is_told_with_all_its_errors() {
         });
         let kind = "application/problem+json";
         let server = Server::start(on, vec![answers("422 Unprocessable", kind, &body.to_string())]);
-        let error = server.client().post("/v1/jobs", Some(&json!({}))).unwrap_err();
+        let error = client(&server).post("/v1/jobs", Some(&json!({}))).unwrap_err();
         assert_eq!(error.status(), Some(422));
         let text = error.to_string();
         assert_eq!(text, "the job has a mistake\n  cron: 61 is no minute; write 0 to 59");
@@ -235,11 +122,11 @@ fn a_401_asks_for_the_token_or_for_another() {
     let kind = "application/problem+json";
     let refuses = || answers("401 Unauthorized", kind, r#"{"status":401,"detail":"token"}"#);
     let server = Server::start(On::Tcp, vec![refuses(), refuses()]);
-    let error = server.client().get("/").unwrap_err();
+    let error = client(&server).get("/").unwrap_err();
     assert!(error.to_string().contains("does not take this token"), "{error}");
     let error = Client::new(server.place.clone(), None, Limits::default()).get("/").unwrap_err();
     assert!(error.to_string().contains("--token-file FILE or in RECOUNTD_TOKEN"), "{error}");
-    assert!(!format!("{:?}", server.client()).contains("hunter2"));
+    assert!(!format!("{:?}", client(&server)).contains("hunter2"));
 }
 
 #[test]
@@ -272,7 +159,7 @@ fn a_connection_that_is_lost_is_tried_once_more_with_the_same_key() {
     on_both(|on| {
         for cut in ["", "HTTP/1.1 200", CUT, &CUT.replace("Content-Length: 50\r\n", "")] {
             let server = Server::start(on, vec![says(cut), ok(&json!({"run": 12}))]);
-            assert_eq!(server.client().post("/t", None).unwrap()["run"], 12, "{cut:?}");
+            assert_eq!(client(&server).post("/t", None).unwrap()["run"], 12, "{cut:?}");
             let requests = server.requests();
             assert!(header(&requests[0], "idempotency-key").is_some());
             assert_eq!(requests[0], requests[1], "{cut:?}");
@@ -287,14 +174,14 @@ fn a_connection_that_is_lost_for_good_is_not_called_unreachable() {
             let mut lines = vec![says(CUT)];
             lines.extend(rest);
             let server = Server::start(on, lines);
-            let error = server.client().post("/t", None).unwrap_err();
+            let error = client(&server).post("/t", None).unwrap_err();
             assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
             assert!(error.to_string().contains("whether it was done"), "{error}");
         }
         let server = Server::start(on, vec![says(CUT), ok(&json!({}))]);
-        let error = server.client().delete("/v1/jobs/a").unwrap_err();
+        let error = client(&server).delete("/v1/jobs/a").unwrap_err();
         assert!(matches!(error, ClientError::Lost { .. }), "asked for once only: {error:?}");
-        assert_eq!(server.client().get("/").unwrap(), json!({}));
+        assert_eq!(client(&server).get("/").unwrap(), json!({}));
         assert!(server.requests()[1].starts_with("GET"));
     });
 }
@@ -320,7 +207,7 @@ fn what_is_not_recountd_is_called_so() {
             ),
         ] {
             let server = Server::start(on, vec![answer]);
-            match server.client().get("/").unwrap_err() {
+            match client(&server).get("/").unwrap_err() {
                 ClientError::NotRecountd { what: found, .. } => assert_eq!(found, what),
                 other => panic!("{what:?}: {other:?}"),
             }
@@ -339,7 +226,7 @@ fn a_huge_answer_is_left_unread() {
             }
         });
         let server = Server::start(on, vec![endless]);
-        let error = server.client().get("/").unwrap_err();
+        let error = client(&server).get("/").unwrap_err();
         assert!(matches!(error, ClientError::TooLarge { .. }), "{error:?}");
         assert!(error.to_string().contains("16 MiB"), "{error}");
         server.requests();
@@ -360,7 +247,7 @@ fn an_answer_that_takes_too_long_is_not_waited_for() {
         for answer in [says_and_waits(""), says_and_waits(CUT), drips] {
             let server = Server::start(on, vec![answer]);
             let began = Instant::now();
-            let error = server.client_with(limits).get("/").unwrap_err();
+            let error = client_with(&server, limits).get("/").unwrap_err();
             assert!(matches!(error, ClientError::Slow { .. }), "{error:?}");
             assert!(error.to_string().contains("within 300ms"), "{error}");
             assert!(began.elapsed() < SOON);
@@ -395,7 +282,7 @@ fn events_come_as_they_are_sent_whatever_the_pieces() {
                 let _ = line.read(&mut [0]);
             });
             let server = Server::start(on, vec![send]);
-            let mut events = server.client().events("/v1/events?job=a").unwrap();
+            let mut events = client(&server).events("/v1/events?job=a").unwrap();
             let hello = events.next().unwrap().unwrap();
             assert_eq!((hello.name.as_str(), &hello.data["version"]), ("hello", &json!("1")));
             let run = events.next().unwrap().unwrap();
@@ -415,7 +302,7 @@ fn a_stream_that_ends_or_breaks_is_over() {
         let cut = says(format!("{STREAM}{whole}"));
         let server = Server::start(on, vec![ended, cut]);
         for _ in 0..2 {
-            let mut events = server.client().events("/").unwrap();
+            let mut events = client(&server).events("/").unwrap();
             assert_eq!(events.next().unwrap().unwrap().name, "gone");
             let end = events.next();
             assert!(matches!(end, None | Some(Err(ClientError::Lost { .. }))), "{end:?}");
@@ -434,7 +321,7 @@ fn a_stream_that_is_silent_garbage_or_endless_is_an_error() {
         let many = says(format!("{STREAM}{}", chunk(&"data: 12345678\n".repeat(1_000))));
         let server = Server::start(on, vec![silent, garbage, endless, many]);
         let next = || {
-            let mut events = server.client_with(limits).events("/").unwrap();
+            let mut events = client_with(&server, limits).events("/").unwrap();
             events.next().unwrap().unwrap_err()
         };
         assert!(matches!(next(), ClientError::Slow { limit, .. } if limit == limits.silence));
@@ -451,12 +338,12 @@ fn a_refusal_in_place_of_a_stream_is_told() {
         let refusal =
             answers("503 Busy", kind, r#"{"status":503,"detail":"too many connections"}"#);
         let server = Server::start(on, vec![refusal, ok(&json!({}))]);
-        let error = server.client().events("/").err().unwrap();
+        let error = client(&server).events("/").err().unwrap();
         assert_eq!(
             (error.status(), error.to_string().as_str()),
             (Some(503), "too many connections")
         );
-        let error = server.client().events("/").err().unwrap();
+        let error = client(&server).events("/").err().unwrap();
         assert!(matches!(error, ClientError::NotRecountd { .. }), "{error:?}");
     });
 }
