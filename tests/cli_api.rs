@@ -93,8 +93,9 @@ fn a_triggered_run_is_waited_for_and_ends_with_the_codes_of_once() {
     let _daemon = start(&world.recountd);
     let printed = world.call(&["trigger", JOB], 0).stdout;
     let number = printed.strip_prefix("user-articles: run ").unwrap().trim();
+    let number: u64 = number.parse().unwrap();
     eventually(SOON, "the run has ended", || {
-        world.runs().iter().any(|run| run["id"].to_string() == number && run["outcome"] == "clean")
+        world.runs().iter().any(|run| run["id"] == number && run["outcome"] == "clean")
     });
     world.shift(3.0);
     let dry = world.call(&["trigger", JOB, "--dry-run", "--wait"], 5).stdout;
@@ -128,11 +129,11 @@ fn ctrl_c_while_waiting_leaves_the_run_alone() {
     let line = waits.stdout.next(SOON, |line| line.contains(": run ")).unwrap();
     waits.signal("INT");
     assert_eq!(waits.wait_exit(SOON).code(), Some(130));
-    let number = line.rsplit(' ').next().unwrap().to_owned();
+    let number: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(waits.stderr.lines()[0].contains(&format!("run {number} goes on")));
     eventually(SOON, "the run ends by itself", || {
         let mut runs = world.runs().into_iter();
-        let run = runs.find(|run| run["id"].to_string() == number);
+        let run = runs.find(|run| run["id"] == number);
         run.is_some_and(|run| {
             !["waiting", "running", "shutdown"].iter().any(|w| run["outcome"] == *w)
         })
