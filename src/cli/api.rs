@@ -52,8 +52,7 @@ impl Api {
     fn socket(&self) -> PathBuf {
         let named = self.config.config.clone();
         let jobs_toml = load::locate(named).unwrap_or_else(|_| PathBuf::from("jobs.toml"));
-        let listen: Option<Vec<String>> = None; // listen
-        load::socket(&jobs_toml, listen.as_deref())
+        load::socket(&jobs_toml, load::listen(&jobs_toml).as_deref())
     }
 
     fn token(&self) -> Result<Option<Token>, CliError> {

@@ -143,8 +143,8 @@ pub struct Fault {
     pub pointer: String,
     /// What is wrong.
     pub detail: String,
-    /// The way out; may be empty.
-    pub help: String,
+    /// The way out, where `detail` does not say it.
+    pub help: Option<String>,
 }
 
 impl std::error::Error for Problem {}
@@ -161,8 +161,8 @@ impl fmt::Display for Problem {
             let at = fault.pointer.trim_start_matches('/').replace('/', ".");
             let colon = if at.is_empty() { "" } else { ": " };
             write!(f, "\n  {at}{colon}{}", fault.detail)?;
-            if !fault.help.is_empty() {
-                write!(f, "; {}", fault.help)?;
+            if let Some(help) = &fault.help {
+                write!(f, "; {help}")?;
             }
         }
         Ok(())
@@ -177,7 +177,7 @@ mod tests {
     fn a_problem_tells_each_of_its_errors_with_its_help() {
         let problem: Problem = serde_json::from_str(
             r#"{"type":"urn:recountd:problem:invalid","title":"not a job","status":422,"detail":"the job has 2 mistakes",
-                "errors":[{"pointer":"/cron","detail":"61 is no minute","help":"write 0 to 59"},{"pointer":"/target/zset","detail":"empty"}],"x":1}"#,
+                "errors":[{"pointer":"/cron","detail":"61 is no minute","help":"write 0 to 59"},{"pointer":"/target/zset","detail":"empty","help":null}],"x":1}"#,
         )
         .unwrap();
         assert_eq!(
