@@ -2,12 +2,13 @@
 //! never waits for the pool, a store or a client.
 
 mod answer;
+mod control;
 mod jobs;
 mod perform;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use thiserror::Error;
 
 use crate::agenda::{Agenda, CommandError, Ended, Event, Order, RunId};
+use crate::api::Api;
 use crate::ask::{Asked, Hotline};
 use crate::board::{About, Board, News, Teller};
 use crate::clock;
@@ -28,6 +30,7 @@ use crate::notify::{self, Notice};
 use crate::pool::{self, Pool};
 use crate::signals::{self, Signal};
 use crate::state::{Added, Recorder, State, StateError};
+use control::ControlError;
 
 /// The longest sleep: a stepped clock is noticed after this at the latest (S12).
 const SLICE: Duration = Duration::from_secs(60);
@@ -45,6 +48,9 @@ pub enum DaemonError {
     /// The state is foreign, newer, damaged or in use.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The control plane cannot be opened where jobs.toml wants it.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The system gives no threads or no signals.
     #[error("cannot start: {0}; raise TasksMax, or lower workers")]
     System(#[from] io::Error),
@@ -119,16 +125,18 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     let workers = config.daemon.workers;
     let about = About {
         started: now,
-        file: path.clone(),
-        state: file.clone(),
+        file: path::absolute(&path).unwrap_or_else(|_| path.clone()),
+        state: path::absolute(&file).unwrap_or_else(|_| file.clone()),
         workers,
         zone: config.daemon.timezone,
+        written: state.written(),
     };
     let (board, shown) = Board::start(about)?;
     let questions = sender.clone();
     let hotline = Hotline::new(move |asked| {
         questions.send(Message::Asked(asked)).ok();
     });
+    let admin = control::open(&path, &config, Api::new(shown, hotline))?;
     let pool = start_pool(workers, &work(&file), sender)?;
     let added = jobs::recall(&file);
     let (jobs, broken) = jobs::all(&config, &added);
@@ -151,6 +159,7 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     daemon.board.tell(News::Broken(broken));
     daemon.announce();
     daemon.turn_until_stopped();
+    drop(admin);
     daemon.state.close();
     log::info!("stopped");
     Ok(())

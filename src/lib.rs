@@ -14,6 +14,8 @@ pub mod report;
 pub mod cli;
 pub mod load;
 pub mod ask;
+pub mod admin;
+pub mod api;
 pub mod board;
 pub mod daemon;
 pub mod pool;

@@ -9,7 +9,7 @@ use super::view::{ActiveView, JobView};
 use crate::agenda::{Cause, Order, Record, RunId, SlotEnd};
 use crate::config::{Job, trigger};
 use crate::report::Outcome;
-use crate::state::{Last, Row, time};
+use crate::state::{Last, Row, RunNumber, time};
 
 /// What is known of a job. A line without a job has only been recalled yet.
 #[derive(Debug, Default)]
@@ -65,6 +65,18 @@ impl Line {
         (active.attempt, active.is_given) = (order.attempt, at.is_some());
         active.started = active.started.or(at);
         active.started
+    }
+
+    /// A run of this number, if it has not ended or was the last to.
+    pub fn run(&self, number: RunNumber) -> Option<Row> {
+        let last = self.last.as_ref().filter(|row| row.id == number).cloned();
+        last.or_else(|| {
+            let job = Arc::clone(self.job.as_ref()?);
+            let (run, active) =
+                self.active.iter().find(|(run, _)| RunNumber::from(**run) == number)?;
+            let Active { slot, cause, attempt, started, .. } = *active;
+            Some(Row::begun(&Order { run: *run, job, slot, attempt, cause }, started))
+        })
     }
 
     /// An attempt failed and its run waits for the next one.

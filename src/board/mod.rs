@@ -7,6 +7,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
@@ -18,11 +19,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::agenda::{Order, Record, RunId};
 use crate::clock;
 use crate::config::Job;
-use crate::state::{self, Added, Row};
+use crate::state::{self, Added, Row, RunNumber};
 use line::Line;
 pub use view::{Counts, JobView, StatusView};
 use watch::Watchers;
-pub use watch::{Event, Watch};
+pub use watch::{Event, TooSlow, Watch};
 
 /// How long those who have changed something wait until they can see it.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -72,6 +73,16 @@ pub struct About {
     pub workers: u32,
     /// The zone of jobs that name none.
     pub zone: Tz,
+    /// Whether the state is written, as its writer last found.
+    pub written: Arc<AtomicBool>,
+}
+
+impl About {
+    /// Whether what happens is remembered.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
+    }
 }
 
 /// The board, for those who look at it.
@@ -228,6 +239,12 @@ impl Board {
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<Arc<Job>> {
         self.lock().lines.get(name).and_then(Line::job)
+    }
+
+    /// A run that has begun and may not have reached the disk, or the last one of its job.
+    #[must_use]
+    pub fn run(&self, number: RunNumber) -> Option<Row> {
+        self.lock().lines.values().find_map(|line| line.run(number))
     }
 
     /// The names of all jobs.

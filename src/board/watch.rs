@@ -51,15 +51,22 @@ pub struct TooSlow;
 /// All who watch.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    all: Vec<(Sender<Arc<Event>>, Option<Arc<str>>)>,
+    all: Vec<Watcher>,
     last: u64,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    to: Sender<Arc<Event>>,
+    /// The only job that it wants to hear of, if there is one.
+    only: Option<Arc<str>>,
 }
 
 impl Watchers {
     /// One more, of one job or of all.
     pub fn add(&mut self, job: Option<&str>) -> Watch {
         let (sender, receiver) = bounded(BEHIND);
-        self.all.push((sender, job.map(Arc::from)));
+        self.all.push(Watcher { to: sender, only: job.map(Arc::from) });
         Watch(receiver)
     }
 
@@ -95,7 +102,7 @@ impl Watchers {
         }
         let Ok(data) = serde_json::to_string(value) else { return };
         let event = Arc::new(Event { id: self.last, kind, job: job.cloned(), data });
-        self.all.retain(|(to, only)| {
+        self.all.retain(|Watcher { to, only }| {
             let is_meant = match (only, job) {
                 (Some(only), Some(job)) => only == job,
                 _ => true,

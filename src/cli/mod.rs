@@ -194,7 +194,9 @@ impl CliError {
                 Some(400 | 404 | 405 | 411..=422) => 2,
                 _ => 1,
             },
-            Self::Daemon(DaemonError::System(_) | DaemonError::State(_))
+            Self::Daemon(
+                DaemonError::System(_) | DaemonError::State(_) | DaemonError::Control(_),
+            )
             | Self::State(_)
             | Self::StillRunning(_)
             | Self::PlaceUnknown { .. }

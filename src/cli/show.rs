@@ -68,7 +68,8 @@ fn print(
     fact("reason", job.reason.clone().unwrap_or_default(), Tone::Bad);
     fact("description", job.description.clone(), Tone::Plain);
     fact("origin", job.origin.clone(), Tone::Plain);
-    fact("trigger", format!("{} ({})", job.trigger_in_words, job.timezone), Tone::Plain);
+    fact("trigger", job.trigger_in_words.clone(), Tone::Plain);
+    fact("timezone", job.timezone.clone(), Tone::Plain);
     fact("paused since", at(job.paused_since, when::ago), Tone::Warning);
     let next = job.next_run.map_or_else(|| "-".to_owned(), |_| at(job.next_run, when::until));
     fact("next run", next, if job.overdue { Tone::Bad } else { Tone::Plain });
@@ -159,7 +160,8 @@ mod tests {
             "\
 a  running
   origin    run-time
-  trigger   every 10m (UTC)
+  trigger   every 10m
+  timezone  UTC
   next run  2026-11-22 03:10:00 +00:00, in 5m
   running   run 13, waits, attempt 2, by trigger, dry run
   drift     3 drifted of 20, sum 2, of sizes 4, 0 unproven, 0 ghosts (run 12, 4m ago)

@@ -24,7 +24,7 @@ pub use admin::{Address, Admin, Token};
 pub use definition::{Fault, definition, trigger};
 pub use diagnose::ConfigErrors;
 pub use job::{Guard, Job, Limits, Origin, Percent, Reconcile, Server, ServerUrl};
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 pub use target::{Family, Ghosts, Target};
 
 /// A whole jobs.toml that has been found valid.

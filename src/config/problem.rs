@@ -281,7 +281,8 @@ impl Problem {
 }
 
 /// The one of `known` that `word` was probably meant to be.
-fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> Option<String> {
+#[must_use]
+pub fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> Option<String> {
     known
         .iter()
         .map(|k| (strsim::damerau_levenshtein(&word.replace('-', "_"), k.as_ref()), k.as_ref()))

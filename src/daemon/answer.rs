@@ -106,7 +106,8 @@ impl Daemon {
                 Err(Refusal::Agenda(CommandError::NoSuchJob(_))) => {
                     self.board.tell(News::Gone(Arc::clone(job)));
                 }
-                answer => drop(answer?),
+                Err(refusal) => return Err(refusal),
+                Ok(_) => {}
             }
             log::info!("{job}: removed at run time");
         }

@@ -21,6 +21,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -99,6 +100,7 @@ enum Op {
 
 /// The state of a running daemon.
 pub struct State {
+    written: Arc<AtomicBool>,
     ops: Sender<Op>,
     finished: Receiver<()>,
     lost: u64,
@@ -131,6 +133,7 @@ impl State {
         // Bounded by hand: a bounded channel would take the memory for its whole bound at once.
         let (ops, inbox) = unbounded();
         let (done, finished) = bounded(1);
+        let written = writer.written();
         let thread = thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || {
@@ -141,7 +144,13 @@ impl State {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
-        Ok((Self { ops, finished, lost: 0, _writer: thread }, memory))
+        Ok((Self { written, ops, finished, lost: 0, _writer: thread }, memory))
+    }
+
+    /// Whether the disk takes what is written, as the writer last found.
+    #[must_use]
+    pub fn written(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.written)
     }
 
     /// An attempt was given to the pool.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -113,8 +113,8 @@ impl Row {
     }
 }
 
-/// An instant as JSON has it: RFC 3339 in the job's zone.
+/// An instant as JSON has it: RFC 3339 in the job's zone, the finest unit being the millisecond.
 #[must_use]
 pub fn time(at: DateTime<Utc>, zone: Tz) -> String {
-    at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    at.trunc_subsecs(3).with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -32,6 +33,8 @@ pub struct Writer {
     file: Option<Open>,
     /// Runs below this number are those of daemons before this one.
     first: i64,
+    /// Whether the disk took what was written last.
+    written: Arc<AtomicBool>,
     complained: Option<Instant>,
     pruned: Option<Instant>,
 }
@@ -51,13 +54,20 @@ impl Writer {
             .and_then(|()| recall(&file.connection))
             .map_err(|error| explain(path, &error))?;
         writer.file = Some(file);
+        writer.written.store(true, Ordering::Release);
         Ok((writer, memory))
     }
 
     /// A writer whose file could not be opened yet; its runs have numbers from `first` on.
     pub fn closed(path: &Path, keep: Keep, first: i64) -> Self {
         let (path, complained, pruned) = (path.to_owned(), None, None);
-        Self { path, keep, file: None, first, complained, pruned }
+        let written = Arc::new(AtomicBool::new(false));
+        Self { path, keep, file: None, first, written, complained, pruned }
+    }
+
+    /// Whether the disk took what was written last, for others to look at.
+    pub fn written(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.written)
     }
 
     /// Writes what comes until nobody sends any more. What the disk does not take is kept and tried
@@ -77,7 +87,9 @@ impl Writer {
             {
                 batch.push(op);
             }
-            match self.write(&batch) {
+            let written = self.write(&batch);
+            self.written.store(written.is_ok(), Ordering::Release);
+            match written {
                 Ok(()) => batch.clear(),
                 Err(error) => {
                     self.complain(&error);

@@ -1,0 +1,415 @@
+//! Serves one connection: requests in, replies out, each by its deadline. The only file that names the
+//! library that parses and frames; sockets, threads and time are ours.
+
+use std::any::Any;
+use std::net::Shutdown;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_net::{
+    BodyPlan, HttpDate, HttpError, Limits as Framing, Method as Name, Progress, RequestHead,
+    Response, ServerConn, ServerEvent, reason_phrase,
+};
+
+use super::crowd::Seat;
+use super::door::Door;
+use super::http::{Body, Chunks, Handler, Method, Peer, Reply, Request};
+use super::limits::Limits;
+use super::problem::Problem;
+use super::socket::{Heard, Socket};
+use crate::clock;
+
+/// Bytes that are read and thrown away at most while a connection is being closed.
+const LINGER: usize = 512 * 1024;
+
+/// What all connections have in common.
+pub(super) struct Service {
+    pub(super) door: Door,
+    pub(super) handler: Arc<Handler>,
+    pub(super) limits: Limits,
+}
+
+/// Serves until the client leaves, runs out of time, or does what ends a connection.
+pub(super) fn serve(seat: &Seat, service: &Service) {
+    let limits = &service.limits;
+    let framing = Framing::new()
+        .with_max_start_line(limits.start_line)
+        .with_max_header_bytes(limits.header_bytes)
+        .with_max_headers(limits.headers)
+        .with_max_body(limits.body as u64);
+    let mut conn = ServerConn::with_limits(framing);
+    // There are tokens in what was read.
+    conn.set_wipe(true);
+    let mut connection = Connection { seat, service, conn, out: Vec::new() };
+    if connection.converse().is_ok() {
+        connection.linger();
+    }
+}
+
+/// Turns somebody away without waiting for anything.
+pub(super) fn turn_away(socket: &Socket, problem: Problem) {
+    let said = socket.write_now(&by_hand(problem, true));
+    socket.shut(Shutdown::Write);
+    // Closing over what has arrived unread would reset the connection, and the answer with it.
+    let mut scratch = [0; 4096];
+    let mut left = LINGER;
+    while said.is_ok()
+        && left > 0
+        && let Ok(Heard::Bytes(count)) = socket.read_now(&mut scratch)
+    {
+        left = left.saturating_sub(count);
+    }
+}
+
+/// There is nobody left to talk to, or nothing that could still be said.
+struct Gone;
+
+enum Next {
+    Whole(Request),
+    Refused(Problem),
+    /// Refused before the library has a request that it could answer.
+    Slow,
+}
+
+/// What the library has found, without its bytes.
+enum Found {
+    Head { request: Request, expects: Expectation },
+    Nothing,
+}
+
+#[derive(PartialEq, Eq)]
+enum Expectation {
+    None,
+    Continue,
+    Unknown,
+    Tunnel,
+}
+
+struct Connection<'a> {
+    seat: &'a Seat,
+    service: &'a Service,
+    conn: ServerConn,
+    out: Vec<u8>,
+}
+
+impl Connection<'_> {
+    /// Answers request after request; well if the connection is to be closed from our side.
+    fn converse(&mut self) -> Result<(), Gone> {
+        let patience = &self.service.limits.patience;
+        let mut wait = patience.first;
+        loop {
+            self.seat.waits();
+            self.conn.shrink_idle();
+            let reply = match self.next(wait)? {
+                Next::Whole(request) => {
+                    self.seat.works();
+                    self.answer(&request)
+                }
+                Next::Refused(problem) => problem.into(),
+                Next::Slow => return self.give_up(),
+            };
+            if self.seat.is_to_end() {
+                self.conn.set_keep_alive(false);
+            }
+            self.seat.replies();
+            self.send(reply)?;
+            if self.conn.progress() == Progress::Closed {
+                return Ok(());
+            }
+            wait = patience.idle;
+        }
+    }
+
+    /// Reads the next request to its end, or as far as it takes to refuse it.
+    fn next(&mut self, wait: Duration) -> Result<Next, Gone> {
+        let begins_by = clock::monotonic() + wait;
+        let mut ends_by = None;
+        let mut request = None;
+        loop {
+            let found = match self.conn.poll() {
+                Ok(ServerEvent::Request(head)) => found(&head, self.seat.socket.peer()),
+                Ok(ServerEvent::Body(bytes)) => {
+                    let body = request.as_mut().map(|request: &mut Request| &mut request.body);
+                    body.ok_or(Gone)?.extend_from_slice(bytes);
+                    continue;
+                }
+                Ok(ServerEvent::RequestEnd) => return request.map(Next::Whole).ok_or(Gone),
+                Ok(ServerEvent::NeedInput) => Found::Nothing,
+                Ok(_) => return Err(Gone),
+                Err(error) => return refusal(error).map(Next::Refused).ok_or(Gone),
+            };
+            match found {
+                Found::Head { request: head, expects } => match self.admit(head, &expects)? {
+                    Ok(head) => request = Some(head),
+                    Err(problem) => return Ok(Next::Refused(problem)),
+                },
+                Found::Nothing if self.read(begins_by, &mut ends_by)? => {}
+                Found::Nothing => return Ok(Next::Slow),
+            }
+        }
+    }
+
+    /// Decides on a request by its head, so that nobody sends a body for nothing.
+    fn admit(
+        &mut self,
+        mut request: Request,
+        expects: &Expectation,
+    ) -> Result<Result<Request, Problem>, Gone> {
+        if let Err(problem) = self.service.door.admit(&request) {
+            return Ok(Err(problem));
+        }
+        request.forget("authorization");
+        match expects {
+            Expectation::None => {}
+            Expectation::Continue => {
+                self.out.clear();
+                // It fails where the body is there already; then nobody waits for this.
+                if self.conn.send_continue(&mut self.out).is_ok() {
+                    self.flush(&[])?;
+                }
+            }
+            Expectation::Unknown => {
+                let detail = "the only expectation that is met is `100-continue`";
+                return Ok(Err(Problem::new(417, "expectation", "Unknown expectation", detail)));
+            }
+            Expectation::Tunnel => {
+                let detail = "this is no proxy: there is no CONNECT";
+                return Ok(Err(Problem::new(501, "not-implemented", "Not implemented", detail)));
+            }
+        }
+        Ok(Ok(request))
+    }
+
+    /// Reads once; false if a request that has begun was not there in time.
+    fn read(&mut self, begins_by: Instant, ends_by: &mut Option<Instant>) -> Result<bool, Gone> {
+        let request = self.service.limits.patience.request;
+        if ends_by.is_none() && self.conn.progress() != Progress::Idle {
+            *ends_by = Some(clock::monotonic() + request);
+        }
+        let heard = self.seat.socket.read_by(ends_by.unwrap_or(begins_by), self.conn.read_buf());
+        match heard.map_err(|_| Gone)? {
+            Heard::Bytes(count) => {
+                self.conn.commit(count);
+                ends_by.get_or_insert_with(|| clock::monotonic() + request);
+            }
+            Heard::End => self.conn.feed_eof(),
+            Heard::Nothing if ends_by.is_some() => return Ok(false),
+            Heard::Nothing => return Err(Gone),
+        }
+        Ok(true)
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        let handler = AssertUnwindSafe(|| (self.service.handler)(request));
+        let what = || format!("admin: {:?} {}", request.method, request.path);
+        match panic::catch_unwind(handler) {
+            Ok(reply) if (200..600).contains(&reply.status) => return reply,
+            Ok(reply) => log::error!("{}: {} is no status of a reply", what(), reply.status),
+            Err(payload) => {
+                log::error!("{}: a defect in recountd: {}", what(), words_of(&*payload));
+            }
+        }
+        Problem::internal().into()
+    }
+
+    fn send(&mut self, reply: Reply) -> Result<(), Gone> {
+        let is_head = self.conn.request().is_some_and(|r| r.method() == Name::Head);
+        let head = response(reply.status, &reply.headers);
+        let (response, chunks) = match reply.body {
+            Body::Whole(bytes) => (head.body(bytes), None),
+            Body::Stream(chunks) if is_head || self.seat.streams() => {
+                (head.chunked(), Some(chunks))
+            }
+            Body::Stream(_) => {
+                let limit = self.service.limits.streams;
+                let detail = format!("{limit} event streams are open, and no more can be");
+                (whole(Problem::busy(detail)), None)
+            }
+        };
+        self.out.clear();
+        let begun = self.conn.respond_head_only(&response, &mut self.out);
+        let (plan, response) = match begun {
+            Ok(plan) => (plan, response),
+            Err(error) => {
+                log::error!("admin: a reply of {} cannot be sent: {error}", response.status());
+                let response = whole(Problem::internal());
+                let begun = self.conn.respond_head_only(&response, &mut self.out);
+                (begun.map_err(|_| Gone)?, response)
+            }
+        };
+        let body = response.body_bytes().filter(|_| plan == BodyPlan::Raw).unwrap_or_default();
+        self.flush(body)?;
+        match chunks.filter(|_| response.body_bytes().is_none()) {
+            Some(chunks) if !is_head => self.send_chunks(chunks),
+            Some(_) => self.end_stream(),
+            None => Ok(()),
+        }
+    }
+
+    fn send_chunks(&mut self, mut chunks: Chunks) -> Result<(), Gone> {
+        while !self.seat.is_to_end() {
+            let next = panic::catch_unwind(AssertUnwindSafe(|| chunks.next()));
+            let Some(chunk) = next.map_err(|payload| {
+                // The client sees a body without an end, as it should.
+                log::error!("admin: a stream: a defect in recountd: {}", words_of(&*payload));
+                Gone
+            })?
+            else {
+                break;
+            };
+            self.out.clear();
+            self.conn.send_body(&chunk, &mut self.out).map_err(|_| Gone)?;
+            self.flush(&[])?;
+            self.look_after_client()?;
+        }
+        self.end_stream()
+    }
+
+    fn end_stream(&mut self) -> Result<(), Gone> {
+        self.out.clear();
+        self.conn.end_body(&mut self.out).map_err(|_| Gone)?;
+        self.flush(&[])
+    }
+
+    /// Notices that a client has left, for which a write alone may take two chunks.
+    fn look_after_client(&mut self) -> Result<(), Gone> {
+        let buffer = self.conn.read_buf();
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        match self.seat.socket.read_now(buffer) {
+            Ok(Heard::Bytes(count)) => self.conn.commit(count),
+            Ok(Heard::Nothing) => {}
+            Ok(Heard::End) | Err(_) => return Err(Gone),
+        }
+        Ok(())
+    }
+
+    /// Sends `out` and what comes after it.
+    fn flush(&mut self, more: &[u8]) -> Result<(), Gone> {
+        let deadline = clock::monotonic() + self.service.limits.patience.reply;
+        let socket = &self.seat.socket;
+        let sent = socket.write_by(deadline, &self.out);
+        sent.and_then(|()| socket.write_by(deadline, more)).map_err(|_| Gone)
+    }
+
+    /// Says that the request took too long. The library has none yet that it could answer.
+    fn give_up(&mut self) -> Result<(), Gone> {
+        let is_head = self.conn.request().is_some_and(|r| r.method() == Name::Head);
+        let within = self.service.limits.patience.request;
+        let detail = format!("the request was not complete within {within:?}");
+        let slow = Problem::new(408, "slow", "Request too slow", detail);
+        self.out = by_hand(slow, !is_head);
+        self.flush(&[])
+    }
+
+    /// Closes so that the client can read what was sent last: closing over unread bytes would reset
+    /// the connection. Who waits outside does not wait for this.
+    fn linger(&self) {
+        self.seat.waits();
+        let socket = &self.seat.socket;
+        socket.shut(Shutdown::Write);
+        let deadline = clock::monotonic() + self.service.limits.patience.linger;
+        let mut scratch = [0; 4096];
+        let mut left = LINGER;
+        while left > 0
+            && let Ok(Heard::Bytes(count)) = socket.read_by(deadline, &mut scratch)
+        {
+            left = left.saturating_sub(count);
+        }
+    }
+}
+
+fn found(head: &RequestHead<'_>, peer: Peer) -> Found {
+    let expects = match () {
+        () if head.method() == Name::Connect => Expectation::Tunnel,
+        () if head.has_unknown_expectation() => Expectation::Unknown,
+        () if head.expects_continue() => Expectation::Continue,
+        () => Expectation::None,
+    };
+    let mut request = Request::new(method(head.method()), head.path(), peer);
+    request.query = head.query().map(str::to_owned);
+    request.host = head.host().map(str::to_owned);
+    for (name, value) in head.headers() {
+        request = request.with(name, &String::from_utf8_lossy(value));
+    }
+    Found::Head { request, expects }
+}
+
+const fn method(name: Name) -> Method {
+    match name {
+        Name::Get => Method::Get,
+        Name::Head => Method::Head,
+        Name::Post => Method::Post,
+        Name::Put => Method::Put,
+        Name::Patch => Method::Patch,
+        Name::Delete => Method::Delete,
+        Name::Options => Method::Options,
+        _ => Method::Other,
+    }
+}
+
+/// What a request is told that the library refuses; nothing if its client has left in the middle.
+fn refusal(error: HttpError) -> Option<Problem> {
+    let status = error.status()?;
+    let (kind, title) = match status {
+        413 => ("too-large", "Body too large"),
+        414 => ("target-too-long", "Target too long"),
+        431 => ("headers-too-large", "Header fields too large"),
+        501 => ("not-implemented", "Not implemented"),
+        505 => ("version", "Unknown version of HTTP"),
+        _ => ("bad-request", "Bad request"),
+    };
+    // The text of these errors never holds what the client sent.
+    Some(Problem::new(status, kind, title, error.to_string()))
+}
+
+fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
+    let unless_there = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
+    let mut response = Response::new(status).header("Date", date());
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    for (name, value) in unless_there {
+        if response.header_value(name).is_none() {
+            response = response.header(name, value);
+        }
+    }
+    response
+}
+
+fn whole(problem: Problem) -> Response {
+    let Reply { status, headers, body } = problem.into();
+    match body {
+        Body::Whole(bytes) => response(status, &headers).body(bytes),
+        Body::Stream(_) => response(status, &headers),
+    }
+}
+
+fn date() -> String {
+    let seconds = u64::try_from(clock::wall().timestamp()).unwrap_or_default();
+    HttpDate::from_unix_seconds(seconds).to_string()
+}
+
+/// A last reply where the library has no request to answer.
+fn by_hand(problem: Problem, with_body: bool) -> Vec<u8> {
+    let Reply { status, headers, body } = problem.into();
+    let Body::Whole(body) = body else { return Vec::new() };
+    let mut out = format!("HTTP/1.1 {status} {}\r\nDate: {}\r\n", reason_phrase(status), date());
+    for (name, value) in headers {
+        out.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let length = body.len();
+    out.push_str(&format!("Content-Length: {length}\r\nConnection: close\r\n\r\n"));
+    let mut out = out.into_bytes();
+    if with_body {
+        out.extend(body);
+    }
+    out
+}
+
+fn words_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}

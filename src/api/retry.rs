@@ -1,0 +1,109 @@
+//! `Idempotency-Key`: a POST that is sent again, because its answer was lost, is carried out once and
+//! answered twice.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Api, Call, trouble};
+use crate::admin::http::{Body, Reply};
+use crate::admin::problem::Problem;
+use crate::state::Kept;
+
+/// The longest key, in characters.
+const LONGEST: usize = 255;
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    status: u16,
+    media_type: String,
+    location: Option<String>,
+    body: String,
+}
+
+/// A key that is being worked on; dropping it ends that.
+struct InUse<'a> {
+    api: &'a Api,
+    key: &'a str,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        trouble::lock(&self.api.keys).remove(self.key);
+    }
+}
+
+/// Handles a POST, unless one with the same key has been handled: then the answer is the same.
+pub fn once(
+    api: &Api,
+    call: &Call<'_>,
+    handle: impl FnOnce() -> Result<Reply, Problem>,
+) -> Result<Reply, Problem> {
+    let Some(key) = call.request.header("idempotency-key") else { return handle() };
+    if key.is_empty() || key.len() > LONGEST || !key.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        let detail = format!("an Idempotency-Key has 1 to {LONGEST} visible ASCII characters");
+        return Err(trouble::bad_request(detail));
+    }
+    if !trouble::lock(&api.keys).insert(key.to_owned()) {
+        let detail = "a request with this Idempotency-Key is being worked on; ask again later";
+        return Err(
+            Problem::new(409, "key-in-use", "The key is in use", detail).header("Retry-After", "1")
+        );
+    }
+    let _in_use = InUse { api, key };
+    let request = fingerprint(call);
+    if let Some(kept) = api.answers.find(key, call.now).map_err(|e| trouble::state(&e))? {
+        return again(&kept, &request);
+    }
+    // A problem is an answer like any other.
+    let reply = handle().unwrap_or_else(Reply::from);
+    if let Some(answer) = stored(&reply) {
+        let kept = Kept { request, answer };
+        if let Err(error) = api.answers.keep(key, &kept, call.now) {
+            // It is done; to say that it failed would make the client do it again.
+            log::error!("an answer could not be kept for a retry: {error}");
+        }
+    }
+    Ok(reply)
+}
+
+fn again(kept: &Kept, request: &str) -> Result<Reply, Problem> {
+    if kept.request != request {
+        let detail = "this Idempotency-Key was used for another request; make a new one for each";
+        return Err(Problem::new(422, "key-reused", "The key was used before", detail));
+    }
+    let stored: Stored = serde_json::from_str(&kept.answer).map_err(|_| Problem::internal())?;
+    let mut reply = Reply::empty(stored.status);
+    reply.headers.push(("Content-Type", stored.media_type));
+    if let Some(location) = stored.location {
+        reply.headers.push(("Location", location));
+    }
+    reply.body = Body::Whole(stored.body.into_bytes());
+    Ok(reply.with("Idempotency-Replayed", "true"))
+}
+
+/// The answer as it is kept; `None` for one that another try may better.
+fn stored(reply: &Reply) -> Option<String> {
+    if reply.status >= 500 {
+        return None;
+    }
+    let Body::Whole(body) = &reply.body else { return None };
+    let header = |name| reply.header(name).map(str::to_owned);
+    let stored = Stored {
+        status: reply.status,
+        media_type: header("content-type").unwrap_or_default(),
+        location: header("location"),
+        body: String::from_utf8(body.clone()).ok()?,
+    };
+    serde_json::to_string(&stored).ok()
+}
+
+/// What tells one request from another. It need not withstand an attack: whoever has the token could
+/// as well send the other request.
+fn fingerprint(call: &Call<'_>) -> String {
+    let mut hasher = DefaultHasher::new();
+    call.request.body.hash(&mut hasher);
+    let length = call.request.body.len();
+    format!("{} {length} {:016x}", call.request.path, hasher.finish())
+}

@@ -1,0 +1,66 @@
+//! Opening the control plane: the sockets, the door and the API behind them.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::admin::Admin;
+use crate::admin::door::{Door, Token};
+use crate::admin::http::Handler;
+use crate::admin::limits::Limits;
+use crate::admin::listen::{Address, ListenError, Listener};
+use crate::api::Api;
+use crate::config::{self, Config};
+use crate::load;
+
+/// Why nobody can be let in.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// A place of `[admin] listen` cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The token cannot be sent over HTTP.
+    #[error("[admin] token: {0}")]
+    Token(#[from] crate::admin::door::TokenError),
+    /// The system has no thread left.
+    #[error("cannot start the control plane: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Opens every place that the file names. Where it names none, there is a Unix socket for people on this
+/// machine; a daemon that may not make one goes on without it, for its first work is to recount.
+///
+/// # Errors
+/// A place that the file names cannot be had.
+pub fn open(path: &Path, config: &Config, api: Api) -> Result<Option<Admin>, ControlError> {
+    let listeners = match &config.admin.listen {
+        Some(places) => bind(places)?,
+        None => match Listener::bind(&Address::Unix(load::socket(path, None))) {
+            Ok(listener) => vec![listener],
+            Err(error) => {
+                log::warn!("no control plane: {error}; set [admin] listen");
+                Vec::new()
+            }
+        },
+    };
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let token = config.admin.token.as_ref().map(|token| Token::new(token.reveal())).transpose()?;
+    let tcp: Vec<_> = listeners.iter().filter_map(Listener::tcp_address).collect();
+    let door = Door::new(token, &tcp, &config.admin.hosts);
+    let handler: Arc<Handler> = Arc::new(move |request| api.answer(request));
+    Ok(Some(Admin::start(listeners, door, handler, Limits::default())?))
+}
+
+fn bind(places: &[config::Address]) -> Result<Vec<Listener>, ListenError> {
+    let bind = |place: &config::Address| {
+        Listener::bind(&match place {
+            config::Address::Unix(path) => Address::Unix(path.clone()),
+            config::Address::Tcp(address) => Address::Tcp(*address),
+        })
+    };
+    places.iter().map(bind).collect()
+}
