@@ -2,15 +2,11 @@
 //! without a daemon, or from a daemon elsewhere.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
-use chrono_tz::Tz;
-use serde::Serialize;
+use chrono::{DateTime, FixedOffset};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::api::{self, Api, RunView};
 use super::grid::{Grid, Tone, printable};
@@ -18,7 +14,7 @@ use super::{CliError, follow, state_file, when};
 use crate::client::{Client, segment};
 use crate::clock;
 use crate::config::duration;
-use crate::state::{self, RunNumber};
+use crate::state;
 
 /// The most that a daemon tells at once.
 const MOST: u32 = 1_000;
@@ -40,21 +36,6 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    id: RunNumber,
-    job: &'a str,
-    slot: String,
-    started_at: Option<String>,
-    duration_ms: Option<i64>,
-    attempts: u32,
-    outcome: &'a str,
-    reason: Option<&'a str>,
-    report: Option<&'a RawValue>,
-    repairs: u64,
-    evidence: Option<&'a Path>,
-}
-
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     if args.follow {
         return follow::run(&args);
@@ -67,11 +48,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let rows = state::runs(&file, args.job.as_deref(), args.count, clock::wall())?;
     let mut out = io::stdout().lock();
     let width = rows.iter().map(|row| row.job.len()).max().unwrap_or(0);
-    for row in &rows {
+    for row in rows {
         // A job that is gone from the file is shown in the daemon's zone.
         let zone = config.jobs.get(&*row.job).map_or(config.daemon.timezone, |job| job.zone);
         if args.json {
-            serde_json::to_writer(&mut out, &line(row, zone)).map_err(io::Error::from)?;
+            serde_json::to_writer(&mut out, &row.shown(zone)).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
             let shown = Shown {
@@ -182,22 +163,4 @@ impl Shown<'_> {
 
 fn took(ms: u64) -> String {
     duration::format(Duration::from_millis(ms))
-}
-
-fn line(row: &state::Row, zone: Tz) -> Line<'_> {
-    let text =
-        |at: DateTime<Utc>| at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false);
-    Line {
-        id: row.id,
-        job: &row.job,
-        slot: text(row.slot),
-        started_at: row.started.map(text),
-        duration_ms: row.took_ms,
-        attempts: row.attempts,
-        outcome: &row.outcome,
-        reason: row.reason.as_deref(),
-        report: row.report.as_deref().and_then(|json| serde_json::from_str(json).ok()),
-        repairs: row.repairs,
-        evidence: row.evidence.as_deref(),
-    }
 }
