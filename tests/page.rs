@@ -4,11 +4,15 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use support::browser::{Browser, ENTER, PATIENCE, TAB};
 use support::guardian::free_port;
+use support::toutiao::ARTICLES_QUERY;
 use support::world::{JOB, World, articles_job};
 use support::{Daemon, eventually};
 
@@ -29,7 +33,7 @@ impl Stage {
     fn new(settings: &str) -> Self {
         // The browser first: a test that waits for its turn shall not keep servers busy.
         let browser = Browser::start();
-        let mut world = World::new(50, 200, "");
+        let mut world = World::new(50, 2_000, "");
         let address = format!("127.0.0.1:{}", free_port());
         let admin = format!("listen = [\"{address}\"]\ntoken = \"${{RECOUNTD_TOKEN}}\"\n");
         world.write_jobs(&format!("[admin]\n{admin}\n{}", articles_job(settings)));
@@ -82,6 +86,21 @@ impl Stage {
     fn has_no_complaints(&self, expected: &[&str]) {
         let complaints = self.browser.complaints(expected);
         assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+}
+
+impl Drop for Stage {
+    /// A test that fails leaves a picture of what the reader saw.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let name = thread::current().name().unwrap_or("page").replace("::", "-");
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
+            // The browser may be what failed; a second panic must not hide the first.
+            let shoot = || self.browser.screenshot(&file);
+            if catch_unwind(AssertUnwindSafe(shoot)).is_ok() {
+                println!("a picture of it: {}", file.display());
+            }
+        }
     }
 }
 
@@ -225,6 +244,36 @@ fn a_conflict_is_shown_in_place_and_can_be_dismissed() {
     stage.click("dismiss");
     stage.shows(":not(:has([data-problem]))");
     stage.has_no_complaints(&["401", "409"]);
+}
+
+#[test]
+fn a_job_of_run_time_comes_and_goes_and_what_it_is_called_is_only_text() {
+    let stage = Stage::open("");
+    let markup = "<img src=x onerror=alert(1)> & <b>bold</b>";
+    let job = serde_json::json!({
+        "name": "added", "description": markup, "interval": "1h",
+        "query": ARTICLES_QUERY, "target": {"zset": "count:added"},
+    });
+    let bearer = format!("Bearer {TOKEN}");
+    let jobs = format!("{}v1/jobs", stage.url);
+    let added = ureq::post(&jobs).header("Authorization", &bearer).send_json(&job);
+    assert_eq!(added.expect("the job is valid").status(), 201);
+    stage.browser.wait_for_text("#jobs [data-job=added]", markup);
+    stage.browser.find("#filter").type_in("adde");
+    stage.browser.wait_for(&format!("!document.querySelector(\"{}\").checkVisibility()", row("")));
+    stage.browser.find("#jobs [data-job=added] h2 a").click();
+    let remove = "#head[data-job=added] [data-action=remove]";
+    stage.browser.find(remove).click();
+    stage.browser.find("dialog[open] [data-action=keep]").click();
+    stage.browser.find(remove).click();
+    stage.browser.find("dialog[open] [data-action=confirm-remove]").click();
+    stage.browser.wait_for("!document.querySelector('#jobs [data-job=added]')");
+    stage.browser.wait_for("document.querySelector('#list').checkVisibility()");
+    // What is in jobs.toml has no such button.
+    stage.browser.execute(&format!("location.hash = '#/jobs/{JOB}'"), &[]);
+    stage.browser.wait_for_text("#detail-name", JOB);
+    stage.browser.find(&format!("#head[data-job={JOB}] [data-action=remove][hidden]"));
+    stage.has_no_complaints(&["401"]);
 }
 
 #[test]

@@ -24,8 +24,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What a WebDriver element is called in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "--headless=new",
+    "--window-size=1280,800",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
