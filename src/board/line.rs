@@ -54,6 +54,17 @@ fn period(trigger: &Trigger, next: Option<DateTime<Utc>>) -> Option<Duration> {
     ways.max()
 }
 
+/// The trigger in words. A date has no zone of its own; it is shown in that of its job.
+fn in_words(job: &Job) -> String {
+    match job.trigger {
+        Trigger::Date(date) => {
+            let date = date.with_timezone(&job.zone);
+            format!("once at {} ({})", date.format("%Y-%m-%d %H:%M:%S"), job.zone.name())
+        }
+        Trigger::Cron(_) | Trigger::Interval(_) => job.trigger.to_string(),
+    }
+}
+
 impl Line {
     /// What the state knows of earlier runs; what has happened since is newer.
     pub fn recall(&mut self, last: Last) {
@@ -167,7 +178,7 @@ impl Line {
             origin: job.origin.word(),
             kind: "reconcile",
             trigger: trigger(job).into_iter().collect(),
-            trigger_in_words: job.trigger.to_string(),
+            trigger_in_words: in_words(job),
             timezone: job.zone.name(),
             state,
             reason: None,
