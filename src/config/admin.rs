@@ -1,7 +1,7 @@
 //! The `[admin]` table: where the control plane listens, and who may come in.
 
-use std::fmt;
 use core::net::SocketAddr;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::problem::Problem;
