@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod any_job;
+
 use chrono_tz::Tz;
 use recountd::config::{self, Config, ConfigErrors, ServerKind, Surroundings};
 
