@@ -74,11 +74,11 @@ pub fn run(options: &Options) {
 
 fn answer(starts: &Starts) {
     for line in io::stdin().lines().map_while(Result::ok) {
-        let times: Vec<_> = line
+        let mut times = line
             .split_whitespace()
-            .filter_map(|second| DateTime::from_timestamp(second.parse().ok()?, 0))
-            .collect();
-        let [from, to] = *times else { panic!("{line:?} is not two seconds") };
+            .map_while(|second| DateTime::from_timestamp(second.parse().ok()?, 0));
+        let from = times.next().expect("a line is two seconds");
+        let to = times.next().expect("a line is two seconds");
         let late = starts.lateness_of_slots(from, to);
         println!("{}", serde_json::to_string(&late).expect("numbers are JSON"));
     }

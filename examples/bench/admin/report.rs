@@ -34,6 +34,12 @@ pub struct Round {
     pub unix: Heard,
 }
 
+impl Round {
+    const fn health(&self, is_tcp: bool) -> &Heard {
+        if is_tcp { &self.tcp } else { &self.unix }
+    }
+}
+
 impl Measured {
     pub const fn new(phase: Phase) -> Self {
         Self { phase, rounds: Vec::new() }
@@ -194,19 +200,18 @@ fn health_table(measured: &[Measured]) -> Table {
         "max ms",
     ]);
     for one in measured {
-        let over: [(&str, fn(&Round) -> &Heard); 2] =
-            [("TCP", |round| &round.tcp), ("the Unix socket", |round| &round.unix)];
-        for (over, heard) in over {
-            let micros = one.rounds.iter().flat_map(|round| heard(round).micros.clone()).collect();
-            let refused = one.sum(|round| heard(round).refused);
-            let asked = one.sum(|round| heard(round).micros.len() as u64) + refused;
+        for is_tcp in [true, false] {
+            let micros =
+                one.rounds.iter().flat_map(|round| round.health(is_tcp).micros.clone()).collect();
+            let refused = one.sum(|round| round.health(is_tcp).refused);
+            let asked = one.sum(|round| round.health(is_tcp).micros.len() as u64) + refused;
             let took = Lateness::of(micros);
             let ms = |figure: fn(&Lateness) -> f64| {
                 took.as_ref().map_or("-".to_owned(), |took| format!("{:.2}", figure(took)))
             };
             table.row(vec![
                 one.phase.words().to_owned(),
-                over.to_owned(),
+                (if is_tcp { "TCP" } else { "the Unix socket" }).to_owned(),
                 number(asked),
                 number(refused),
                 ms(|took| took.median_ms),
