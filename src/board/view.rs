@@ -72,7 +72,7 @@ impl JobView {
             running: Vec::new(),
             last_run: None,
             last_clean: None,
-            definition: Some(added.definition.clone()),
+            definition: None,
         }
     }
 }
