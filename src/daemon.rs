@@ -79,6 +79,8 @@ struct Daemon {
     inbox: Receiver<Message>,
     cancels: BTreeMap<RunId, Cancel>,
     clocks: (DateTime<Utc>, Instant),
+    /// How often systemd wants to hear that the loop turns, and when it last did.
+    watchdog: Option<(Duration, Instant)>,
     stopping: Option<Stopping>,
 }
 
@@ -130,6 +132,7 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
         workers,
         zone: config.daemon.timezone,
         written: state.written(),
+        lost: state.lost(),
     };
     let (board, shown) = Board::start(about)?;
     let questions = sender.clone();
@@ -154,12 +157,14 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
         inbox,
         cancels: BTreeMap::new(),
         clocks,
+        watchdog: notify::watchdog_interval().map(|every| (every, clocks.1)),
         stopping: None,
     };
     daemon.board.tell(News::Broken(broken));
     daemon.announce();
     daemon.turn_until_stopped();
     drop(admin);
+    daemon.board.close();
     daemon.state.close();
     log::info!("stopped");
     Ok(())
@@ -212,6 +217,7 @@ impl Daemon {
     fn turn_until_stopped(&mut self) {
         self.feed(Event::Due);
         loop {
+            self.tell_watchdog();
             let message = self.inbox.recv_timeout(self.time_to_sleep());
             // Before anything else: what is scheduled from here on is in the new time already, and
             // must not be moved by the step.
@@ -242,7 +248,21 @@ impl Daemon {
             }
             None => SLICE,
         };
-        wait.min(end).min(SLICE)
+        let watchdog = self.watchdog.map_or(SLICE, |(every, told)| {
+            (told + every).saturating_duration_since(clock::monotonic())
+        });
+        wait.min(end).min(watchdog).min(SLICE)
+    }
+
+    /// Once in a turn of the loop and nowhere else: a loop that is stuck falls silent.
+    fn tell_watchdog(&mut self) {
+        let now = clock::monotonic();
+        if let Some((every, told)) = &mut self.watchdog
+            && now.saturating_duration_since(*told) >= *every
+        {
+            *told = now;
+            notify::tell(Notice::Watchdog);
+        }
     }
 
     fn take(&mut self, message: Message) {

@@ -12,12 +12,15 @@ pub mod report;
 
 // ── shell ──
 pub mod cli;
+pub mod client;
 pub mod load;
+pub mod daemon;
 pub mod ask;
+pub mod board;
+pub mod metrics;
+pub mod ping;
 pub mod admin;
 pub mod api;
-pub mod board;
-pub mod daemon;
 pub mod pool;
 pub mod jobs;
 pub mod stores;

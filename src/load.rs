@@ -69,6 +69,24 @@ pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
     config.daemon.state.clone().unwrap_or_else(default)
 }
 
+/// Where the daemon of this jobs.toml listens, as the file says; `None` if it does not, or is broken.
+///
+/// Whoever asks this has often not the daemon's environment, nor does it matter here: something else
+/// stands for the secrets that are missing.
+#[must_use]
+pub fn listen(jobs_toml: &Path) -> Option<Vec<String>> {
+    let instead = |_| Ok("missing-in-this-environment".to_owned());
+    let surroundings = Surroundings {
+        system_zone: system_zone(),
+        variable: &|name| variable(name).or_else(instead),
+        credential: &|name| credential(name).or_else(instead),
+        check_url: &|_, _| Ok(()),
+    };
+    let text = fs::read_to_string(jobs_toml).ok()?;
+    let config = config::parse(&jobs_toml.display().to_string(), &text, &surroundings).ok()?;
+    Some(config.admin.listen?.iter().map(ToString::to_string).collect())
+}
+
 /// Where the daemon's own socket is: the first `unix:` of `listen` in `[admin]`, else where the packaged
 /// service has it, else in systemd's folder for it, else beside the file.
 #[must_use]
@@ -124,6 +142,32 @@ fn system_zone() -> Tz {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_the_daemon_listens_is_told_without_its_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobs.toml");
+        let admin = r#"
+            [admin]
+            listen = ["127.0.0.1:7878", "unix:/a.sock"]
+            token = "${credential:none}"
+            [mysql.main]
+            url = "mysql://a:${NO_SUCH_VARIABLE}@127.0.0.1/a"
+            [redis.main]
+            url = "redis://127.0.0.1"
+            [jobs.a]
+            cron = "@daily"
+            query = "SELECT 1, 2"
+            target = { zset = "a" }
+        "#;
+        fs::write(&file, admin).unwrap();
+        assert_eq!(listen(&file).unwrap(), ["127.0.0.1:7878", "unix:/a.sock"]);
+        for text in ["", "[admin", "[admin]\nlisten = 5\n"] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(listen(&file), None, "{text}");
+        }
+        assert_eq!(listen(Path::new("/nowhere/jobs.toml")), None);
+    }
 
     #[test]
     fn the_socket_is_where_the_file_says_or_where_the_file_is() {

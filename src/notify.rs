@@ -1,5 +1,7 @@
 //! Tells systemd how the daemon is (sd_notify). Outside of systemd nothing happens.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// What systemd is told.
@@ -11,6 +13,15 @@ pub enum Notice<'a> {
     Reloading,
     /// The daemon ends.
     Stopping,
+    /// The loop turns; said at least every [`watchdog_interval`].
+    Watchdog,
+}
+
+/// How often systemd wants to hear [`Notice::Watchdog`]: half of `WatchdogSec=`, so that one that is
+/// late costs nothing. `None` where nobody watches this process.
+#[must_use]
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|period| period / 2).filter(|half| !half.is_zero())
 }
 
 /// Tells it. A systemd that cannot be told is no reason to stop, so an error is only logged.
@@ -23,6 +34,7 @@ pub fn tell(notice: Notice<'_>) {
         Notice::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
         Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Notice::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
     };
     if let Err(error) = told {
         log::warn!("systemd could not be told: {error}");

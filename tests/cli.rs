@@ -278,7 +278,7 @@ fn a_placeholder_without_a_value_is_named_and_one_with_a_value_is_filled_in() {
         let recountd = recountd();
         let text = fs::read_to_string(recountd.jobs_path()).unwrap();
         recountd.write_jobs(&text.replace("hunter2", placeholder));
-        let word = format!("`{placeholder}`");
+        let word = format!("`{placeholder}` in `url`");
         says(&run(&recountd, &["check"], 2).stderr, &[&word, named, "help: "]);
         let folder = recountd.folder().to_owned();
         fs::write(folder.join("mysql"), "hunter2/@\n").unwrap();

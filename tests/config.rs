@@ -251,12 +251,12 @@ mysql = "main"
 redis = "main"
 [redis]
 a.url = «"redis://:${NO_SUCH}@h"»
-#! `${NO_SUCH}`: the environment variable NO_SUCH is not set #? set the environment variable NO_SUCH
+#! `${NO_SUCH}` in `url`: the environment variable NO_SUCH is not set #? set the environment variable NO_SUCH
 b.url = «"redis://:${credential:none}@h"»
-#! `${credential:none}`: there is no credential none
+#! `${credential:none}` in `url`: there is no credential none
 #? start it under systemd with LoadCredential=, or set CREDENTIALS_DIRECTORY
 c.url = «"redis://${REDIS_HOST"»
-#! `${` has no closing `}` #? write ${NAME} or ${credential:NAME}
+#! `${` in `url` has no closing `}` #? write ${NAME} or ${credential:NAME}
 d.url = «"redis://:${PASSWORD}@h:1/0"»
 #! `url` cannot be used: redis has no port 1
 #? write scheme://user:password@host:port/database, as in mysql://recountd:${MYSQL_PASSWORD}@127.0.0.1:3306/app or redis://127.0.0.1:6379/0; with TLS mysql://…?ssl-ca=/path/ca.pem and rediss://…?ssl-ca=/path/ca.pem

@@ -101,6 +101,7 @@ fn no_jobs_toml_is_too_strange() {
         "cron = \"*/5 0-6,22 1,15 * MON-FRI\"\ntimezone = \"Europe/Berlin\"\n",
         "interval = \"1h30m\"\nstart = 2026-11-21T03:00:00+08:00\njitter = \"5s\"\n",
         "date = 2026-12-01T03:00:00\nsettle = \"500ms\"\nredis_share = \"20%\"\n",
+        "interval = \"1h\"\nping = { success = \"https://h/uuid\", failure = \"http://${HOST}/f\" }\n",
         "cron = \"@daily\"\nghosts = \"keep\"\nguard = { max_changed = \"5%\", allow_empty = true }\n",
     ]
     .map(|trigger| format!("{servers}{job}{trigger}"));

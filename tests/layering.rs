@@ -72,8 +72,8 @@ fn only(allowed: &[&str], what: &str, does: impl Fn(&str) -> bool) {
 #[test]
 fn the_core_imports_nothing_of_the_shell() {
     const SHELL: &[&str] = &[
-        "state", "cli", "load", "daemon", "pool", "jobs", "stores", "journal", "signals", "notify",
-        "clock", "ask", "board", "admin", "api",
+        "state", "cli", "client", "load", "daemon", "ask", "board", "admin", "api", "pool", "jobs",
+        "stores", "journal", "metrics", "ping", "signals", "notify", "clock",
     ];
     for (file, code) in sources() {
         if CORE.iter().any(|core| file.starts_with(core)) {
@@ -118,12 +118,16 @@ fn each_library_has_one_home() {
     only(&["stores/redis", "stores/mod.rs"], "redis", |code| names_crate(code, "redis"));
     only(&["stores/tls/"], "rustls", |code| names(code, "rustls"));
     only(&["state/"], "rusqlite", |code| names(code, "rusqlite"));
-    only(&["admin/connection.rs"], "http_net", |code| names(code, "http_net"));
-    only(&["admin/door.rs"], "subtle", |code| names(code, "subtle"));
     only(&["api/page.rs"], "sha2", |code| names(code, "sha2"));
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
+    only(&["admin/connection"], "http_net", |code| names(code, "http_net"));
+    only(&["admin/door.rs"], "subtle", |code| names(code, "subtle"));
     only(&["notify.rs"], "sd_notify", |code| names(code, "sd_notify"));
+    only(&["metrics/"], "prometheus_client", |code| names(code, "prometheus_client"));
+    only(&["ping.rs", "client/"], "ureq", |code| names(code, "ureq"));
     only(&["cli/"], "clap", |code| names(code, "clap"));
+    only(&["cli/"], "clap_complete", |code| names(code, "clap_complete"));
+    only(&["cli/"], "clap_mangen", |code| names(code, "clap_mangen"));
     only(&["cli/"], "env_logger", |code| names(code, "env_logger"));
     only(&["cli/"], "indicatif", |code| names(code, "indicatif"));
 }

@@ -51,6 +51,8 @@ fn the_unit_fits_the_daemon() {
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=on-failure",
         "StateDirectory=recountd",
+        "RuntimeDirectory=recountd",
+        "WatchdogSec=120",
     ] {
         assert!(unit.lines().any(|l| l == line), "{line}");
     }

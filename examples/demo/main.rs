@@ -24,7 +24,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use relay::Relay;
-use stage::{JOB, Stage};
+use stage::{JOB, Page, Stage};
 use support::{Daemon, Writer};
 
 /// How long recountd may take, after the app stopped, until all is true: four of its intervals.
@@ -40,6 +40,9 @@ struct Arguments {
     /// How long the app writes, in seconds; Ctrl-C ends it sooner.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
+    /// Lets a browser on this machine look on; give --seconds a longer time, then.
+    #[arg(long)]
+    page: bool,
     /// The recountd binary; by default the one that was built beside the demo.
     #[arg(long)]
     recountd: Option<PathBuf>,
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
     };
     let stopped = stop_on_signal();
     // Whatever happens in it, the servers, the daemon and the folders are gone when `show` returns.
-    if show(&binary, Duration::from_secs(arguments.seconds), &stopped) {
+    if show(&binary, Duration::from_secs(arguments.seconds), arguments.page, &stopped) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -62,9 +65,10 @@ fn main() -> ExitCode {
 }
 
 /// The story of the demo; whether every counter is true at its end.
-fn show(binary: &std::path::Path, length: Duration, stopped: &AtomicBool) -> bool {
+fn show(binary: &std::path::Path, length: Duration, page: bool, stopped: &AtomicBool) -> bool {
     tell::opening(length);
-    let mut stage = Stage::set(binary);
+    let page = page.then(Page::new);
+    let mut stage = Stage::set(binary, page.as_ref());
     let wrong_before = stage.wrong();
     tell::before(&wrong_before);
 
@@ -72,6 +76,9 @@ fn show(binary: &std::path::Path, length: Duration, stopped: &AtomicBool) -> boo
     let mut daemon = stage.recountd.spawn_run();
     let mut relay = Relay::new();
     tell::action();
+    if let Some(Page { address, token }) = &page {
+        tell::aside(&format!("look on at http://{address}/ with the token {token}"));
+    }
     let curtain = Instant::now() + length;
     while Instant::now() < curtain && !stopped.load(Ordering::Relaxed) && !daemon.has_exited() {
         relay.next(&daemon);

@@ -1,5 +1,7 @@
 //! What the demo plays on: the servers, the app's data, and recountd's jobs.toml.
 
+use std::iter::repeat_with;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use fastrand::Rng;
@@ -23,6 +25,22 @@ const BROKEN: (usize, usize, usize) = (500, 150, 50);
 pub const RATE: f64 = 200.0;
 pub const LOSS: f64 = 0.05;
 
+/// Where a browser can look on.
+pub struct Page {
+    pub address: SocketAddr,
+    pub token: String,
+}
+
+impl Page {
+    /// A port that is free now, and a token that nobody knows yet.
+    pub fn new() -> Self {
+        let any = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = any.local_addr().expect("it has an address");
+        let token = repeat_with(fastrand::alphanumeric).take(24).collect();
+        Self { address, token }
+    }
+}
+
 /// What the demo needs for as long as it runs. The fields go away in this order: recountd before the servers.
 pub struct Stage {
     pub recountd: Recountd,
@@ -35,7 +53,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts the servers, fills them, and breaks some counters.
-    pub fn set(binary: &Path) -> Self {
+    pub fn set(binary: &Path, page: Option<&Page>) -> Self {
         let (mariadb, redis) = (Mariadb::start(), Redis::start());
         tell::item("servers", "a private MariaDB and a private Redis");
         let database = mariadb.create_database();
@@ -53,8 +71,14 @@ impl Stage {
             "broken",
             &format!("{errors} counters changed, {missing} removed, {ghosts} made up"),
         );
+        let mut jobs = jobs_toml(database.url(), &redis.url());
+        if let Some(Page { address, .. }) = page {
+            jobs +=
+                &format!("[admin]\nlisten = [\"{address}\"]\ntoken = \"${{RECOUNTD_TOKEN}}\"\n");
+        }
+        let token = page.map_or("", |page| page.token.as_str());
         Self {
-            recountd: Recountd::new(binary, &jobs_toml(database.url(), &redis.url())),
+            recountd: Recountd::new(binary, &jobs).env("RECOUNTD_TOKEN", token),
             conn,
             connection,
             mysql_url: database.url().to_owned(),

@@ -1,34 +1,21 @@
-//! Serves one connection: requests in, replies out, each by its deadline. The only file that names the
-//! library that parses and frames; sockets, threads and time are ours.
+//! Serves one connection: requests in, replies out, each by its deadline. The only file, with its folder,
+//! that names the library that parses and frames; sockets, threads and time are ours.
+
+mod values;
 
 use std::any::Any;
-use std::net::Shutdown;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_net::{
-    BodyPlan, HttpDate, HttpError, Limits as Framing, Method as Name, Progress, RequestHead,
-    Response, ServerConn, ServerEvent, reason_phrase,
-};
+use http_net::{BodyPlan, Limits as Framing, Method as Name, Progress, ServerConn, ServerEvent};
 
+use self::values::{Expectation, by_hand, refusal, response, whole};
+use super::Service;
 use super::crowd::Seat;
-use super::door::Door;
-use super::http::{Body, Chunks, Handler, Method, Peer, Reply, Request};
-use super::limits::Limits;
+use super::http::{Body, Chunks, Reply, Request};
 use super::problem::Problem;
 use super::socket::{Heard, Socket};
 use crate::clock;
-
-/// Bytes that are read and thrown away at most while a connection is being closed.
-const LINGER: usize = 512 * 1024;
-
-/// What all connections have in common.
-pub(super) struct Service {
-    pub(super) door: Door,
-    pub(super) handler: Arc<Handler>,
-    pub(super) limits: Limits,
-}
 
 /// Serves until the client leaves, runs out of time, or does what ends a connection.
 pub(super) fn serve(seat: &Seat, service: &Service) {
@@ -49,16 +36,8 @@ pub(super) fn serve(seat: &Seat, service: &Service) {
 
 /// Turns somebody away without waiting for anything.
 pub(super) fn turn_away(socket: &Socket, problem: Problem) {
-    let said = socket.write_now(&by_hand(problem, true));
-    socket.shut(Shutdown::Write);
-    // Closing over what has arrived unread would reset the connection, and the answer with it.
-    let mut scratch = [0; 4096];
-    let mut left = LINGER;
-    while said.is_ok()
-        && left > 0
-        && let Ok(Heard::Bytes(count)) = socket.read_now(&mut scratch)
-    {
-        left = left.saturating_sub(count);
+    if socket.write_now(&by_hand(problem, true)).is_ok() {
+        socket.see_off(None);
     }
 }
 
@@ -70,20 +49,6 @@ enum Next {
     Refused(Problem),
     /// Refused before the library has a request that it could answer.
     Slow,
-}
-
-/// What the library has found, without its bytes.
-enum Found {
-    Head { request: Request, expects: Expectation },
-    Nothing,
-}
-
-#[derive(PartialEq, Eq)]
-enum Expectation {
-    None,
-    Continue,
-    Unknown,
-    Tunnel,
 }
 
 struct Connection<'a> {
@@ -128,24 +93,30 @@ impl Connection<'_> {
         let mut request = None;
         loop {
             let found = match self.conn.poll() {
-                Ok(ServerEvent::Request(head)) => found(&head, self.seat.socket.peer()),
+                Ok(ServerEvent::Request(head)) => {
+                    Some(values::head(&head, self.seat.socket.peer()))
+                }
                 Ok(ServerEvent::Body(bytes)) => {
                     let body = request.as_mut().map(|request: &mut Request| &mut request.body);
                     body.ok_or(Gone)?.extend_from_slice(bytes);
                     continue;
                 }
-                Ok(ServerEvent::RequestEnd) => return request.map(Next::Whole).ok_or(Gone),
-                Ok(ServerEvent::NeedInput) => Found::Nothing,
+                Ok(ServerEvent::RequestEnd) => match request.take() {
+                    Some(whole) => return Ok(Next::Whole(whole)),
+                    // The end of one that was refused by its head.
+                    None => continue,
+                },
+                Ok(ServerEvent::NeedInput) => None,
                 Ok(_) => return Err(Gone),
                 Err(error) => return refusal(error).map(Next::Refused).ok_or(Gone),
             };
             match found {
-                Found::Head { request: head, expects } => match self.admit(head, &expects)? {
+                Some((head, expects)) => match self.admit(head, &expects)? {
                     Ok(head) => request = Some(head),
                     Err(problem) => return Ok(Next::Refused(problem)),
                 },
-                Found::Nothing if self.read(begins_by, &mut ends_by)? => {}
-                Found::Nothing => return Ok(Next::Slow),
+                None if self.read(begins_by, &mut ends_by)? => {}
+                None => return Ok(Next::Slow),
             }
         }
     }
@@ -288,8 +259,11 @@ impl Connection<'_> {
 
     /// Sends `out` and what comes after it.
     fn flush(&mut self, more: &[u8]) -> Result<(), Gone> {
-        let deadline = clock::monotonic() + self.service.limits.patience.reply;
-        let socket = &self.seat.socket;
+        let patience = &self.service.limits.patience;
+        // Somebody may be waiting for this thread.
+        let to_end = self.seat.is_to_end();
+        let wait = if to_end { patience.stuck } else { patience.reply };
+        let (deadline, socket) = (clock::monotonic() + wait, &self.seat.socket);
         let sent = socket.write_by(deadline, &self.out);
         sent.and_then(|()| socket.write_by(deadline, more)).map_err(|_| Gone)
     }
@@ -304,109 +278,12 @@ impl Connection<'_> {
         self.flush(&[])
     }
 
-    /// Closes so that the client can read what was sent last: closing over unread bytes would reset
-    /// the connection. Who waits outside does not wait for this.
+    /// Ends the connection from our side. Who waits outside does not wait for this.
     fn linger(&self) {
         self.seat.waits();
-        let socket = &self.seat.socket;
-        socket.shut(Shutdown::Write);
-        let deadline = clock::monotonic() + self.service.limits.patience.linger;
-        let mut scratch = [0; 4096];
-        let mut left = LINGER;
-        while left > 0
-            && let Ok(Heard::Bytes(count)) = socket.read_by(deadline, &mut scratch)
-        {
-            left = left.saturating_sub(count);
-        }
+        let until = clock::monotonic() + self.service.limits.patience.linger;
+        self.seat.socket.see_off(Some(until));
     }
-}
-
-fn found(head: &RequestHead<'_>, peer: Peer) -> Found {
-    let expects = match () {
-        () if head.method() == Name::Connect => Expectation::Tunnel,
-        () if head.has_unknown_expectation() => Expectation::Unknown,
-        () if head.expects_continue() => Expectation::Continue,
-        () => Expectation::None,
-    };
-    let mut request = Request::new(method(head.method()), head.path(), peer);
-    request.query = head.query().map(str::to_owned);
-    request.host = head.host().map(str::to_owned);
-    for (name, value) in head.headers() {
-        request = request.with(name, &String::from_utf8_lossy(value));
-    }
-    Found::Head { request, expects }
-}
-
-const fn method(name: Name) -> Method {
-    match name {
-        Name::Get => Method::Get,
-        Name::Head => Method::Head,
-        Name::Post => Method::Post,
-        Name::Put => Method::Put,
-        Name::Patch => Method::Patch,
-        Name::Delete => Method::Delete,
-        Name::Options => Method::Options,
-        _ => Method::Other,
-    }
-}
-
-/// What a request is told that the library refuses; nothing if its client has left in the middle.
-fn refusal(error: HttpError) -> Option<Problem> {
-    let status = error.status()?;
-    let (kind, title) = match status {
-        413 => ("too-large", "Body too large"),
-        414 => ("target-too-long", "Target too long"),
-        431 => ("headers-too-large", "Header fields too large"),
-        501 => ("not-implemented", "Not implemented"),
-        505 => ("version", "Unknown version of HTTP"),
-        _ => ("bad-request", "Bad request"),
-    };
-    // The text of these errors never holds what the client sent.
-    Some(Problem::new(status, kind, title, error.to_string()))
-}
-
-fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
-    let unless_there = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
-    let mut response = Response::new(status).header("Date", date());
-    for (name, value) in headers {
-        response = response.header(name, value);
-    }
-    for (name, value) in unless_there {
-        if response.header_value(name).is_none() {
-            response = response.header(name, value);
-        }
-    }
-    response
-}
-
-fn whole(problem: Problem) -> Response {
-    let Reply { status, headers, body } = problem.into();
-    match body {
-        Body::Whole(bytes) => response(status, &headers).body(bytes),
-        Body::Stream(_) => response(status, &headers),
-    }
-}
-
-fn date() -> String {
-    let seconds = u64::try_from(clock::wall().timestamp()).unwrap_or_default();
-    HttpDate::from_unix_seconds(seconds).to_string()
-}
-
-/// A last reply where the library has no request to answer.
-fn by_hand(problem: Problem, with_body: bool) -> Vec<u8> {
-    let Reply { status, headers, body } = problem.into();
-    let Body::Whole(body) = body else { return Vec::new() };
-    let mut out = format!("HTTP/1.1 {status} {}\r\nDate: {}\r\n", reason_phrase(status), date());
-    for (name, value) in headers {
-        out.push_str(&format!("{name}: {value}\r\n"));
-    }
-    let length = body.len();
-    out.push_str(&format!("Content-Length: {length}\r\nConnection: close\r\n\r\n"));
-    let mut out = out.into_bytes();
-    if with_body {
-        out.extend(body);
-    }
-    out
 }
 
 fn words_of(payload: &(dyn Any + Send)) -> String {

@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Shutdown;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::limits::Limits;
 use super::socket::Socket;
 use crate::clock;
+
+/// How long a thread may need to notice that its connection has ended, or its reply been taken.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// The connections of one listener.
 pub(super) struct Crowd {
@@ -17,6 +20,7 @@ pub(super) struct Crowd {
     streams: usize,
     stuck: Duration,
     inside: Mutex<Inside>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -72,22 +76,38 @@ impl Crowd {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         let (connections, streams) = (limits.connections.max(1), limits.streams);
         let stuck = limits.patience.stuck;
-        Arc::new(Self { connections, streams, stuck, inside: Mutex::default() })
+        Arc::new(Self {
+            connections,
+            streams,
+            stuck,
+            inside: Mutex::default(),
+            changed: Condvar::new(),
+        })
     }
 
-    /// Lets a connection in, for whom somebody may have to go. It never waits.
+    /// Lets a connection in, for whom somebody may have to go. It waits for no client; for threads
+    /// of ours that are about to be free, a moment.
     pub(super) fn enter(self: &Arc<Self>, socket: Socket) -> Entry {
+        let until = clock::monotonic() + BREATH;
         let mut inside = self.inside();
-        if inside.closed {
-            return Entry::Closed;
-        }
-        if inside.threads < self.connections {
-            inside.threads += 1;
-            return Entry::Thread(self.seat(&mut inside, socket));
-        }
-        if inside.push_out(self.stuck) {
-            inside.next.push_back(socket);
-            return Entry::Queued;
+        loop {
+            if inside.closed {
+                return Entry::Closed;
+            }
+            if inside.threads < self.connections {
+                inside.threads += 1;
+                return Entry::Thread(self.seat(&mut inside, socket));
+            }
+            if inside.push_out(self.stuck) {
+                inside.next.push_back(socket);
+                return Entry::Queued;
+            }
+            let left = until.saturating_duration_since(clock::monotonic());
+            if left.is_zero() || !inside.is_about_to_change() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(inside, left);
+            inside = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         // Those in the queue have not sent a request either, as far as anybody has looked.
         if inside.next.pop_front().is_some() {
@@ -102,6 +122,7 @@ impl Crowd {
         let mut inside = self.inside();
         inside.closed = true;
         inside.next.clear();
+        self.changed.notify_all();
         inside.places.values().for_each(|place| place.socket.shut(Shutdown::Both));
     }
 
@@ -119,6 +140,11 @@ impl Crowd {
 }
 
 impl Inside {
+    fn is_about_to_change(&self) -> bool {
+        let ends = |doing| matches!(doing, Doing::Replying(_) | Doing::PushedOut);
+        self.places.values().any(|place| ends(place.doing))
+    }
+
     /// Makes the one leave who waits longest, or else who has not taken its reply for longest; false
     /// if there is neither. Of one who waits, only what it could still send is cut off: a request
     /// that has arrived in full, and was only not read yet, is answered.
@@ -187,6 +213,7 @@ impl Seat {
         self.left = true;
         let mut inside = self.crowd.inside();
         inside.places.remove(&self.number);
+        self.crowd.changed.notify_all();
         if let Some(next) = inside.next.pop_front() {
             return Some(self.crowd.seat(&mut inside, next));
         }
@@ -200,6 +227,7 @@ impl Seat {
             && place.doing != Doing::PushedOut
         {
             place.doing = to;
+            self.crowd.changed.notify_all();
         }
     }
 }

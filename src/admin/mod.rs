@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::connection::Service;
 use self::crowd::{Crowd, Entry, Seat};
 use self::door::Door;
 use self::http::Handler;
@@ -34,6 +33,13 @@ const STACK: usize = 256 * 1024;
 const BREATH: Duration = Duration::from_millis(100);
 /// The same complaint is logged no more often than this.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// What all connections have in common.
+struct Service {
+    door: Door,
+    handler: Arc<Handler>,
+    limits: Limits,
+}
 
 /// What listens and answers, in threads of its own. Dropping it stops it.
 pub struct Admin {

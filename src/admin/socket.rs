@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use super::http::Peer;
 use crate::clock;
 
+/// Bytes that are read and thrown away at most from somebody whose connection is being closed.
+const LAST_WORDS: usize = 512 * 1024;
+
 /// An accepted connection.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -95,6 +98,21 @@ impl Socket {
         match self {
             Self::Unix(s) => (&mut &*s).write_all(bytes),
             Self::Tcp(s) => (&mut &*s).write_all(bytes),
+        }
+    }
+
+    /// Closes so that the client can read what was sent last: closing over unread bytes would reset
+    /// the connection. Waits until the client has closed as well, or for what has arrived already.
+    pub(super) fn see_off(&self, until: Option<Instant>) {
+        self.shut(Shutdown::Write);
+        let (mut scratch, mut left) = ([0; 4096], LAST_WORDS);
+        while left > 0 {
+            let heard = match until {
+                Some(until) => self.read_by(until, &mut scratch),
+                None => self.read_now(&mut scratch),
+            };
+            let Ok(Heard::Bytes(count)) = heard else { return };
+            left = left.saturating_sub(count);
         }
     }
 

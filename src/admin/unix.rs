@@ -1,7 +1,7 @@
 //! The file of a Unix socket: made with its mode, put in the place of a dead daemon's, never in that
 //! of a living one's or of anything else, and removed while it is ours.
 
-use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::listen::ListenError;
+use crate::clock;
 
 /// Bytes that the path of a socket can have on Linux, beside the NUL at its end.
 pub(super) const LONGEST: usize = 107;
@@ -19,6 +20,9 @@ pub(super) const LONGEST: usize = 107;
 const MODE: u32 = 0o660;
 /// How long a daemon that lives may take to let a connection in.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How long to wait for others that are at this in the same folder, and how often to look.
+const TURN: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The number of a file and of its file system.
 pub(super) type Identity = (u64, u64);
@@ -47,6 +51,7 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), ListenError>
     let listener = UnixListener::bind(&newborn).map_err(of_path)?;
     fs::set_permissions(&newborn, Permissions::from_mode(MODE)).map_err(of_path)?;
     let identity = fs::symlink_metadata(&newborn).map(|m| identity(&m)).map_err(of_path)?;
+    let _turn = turn(&folder_of(path));
     clear(path, &nursery.0.join("old"))?;
     // Unlike a rename, a link never takes the place of what appeared there meanwhile.
     match fs::hard_link(&newborn, path) {
@@ -90,8 +95,25 @@ fn clear(path: &Path, aside: &Path) -> Result<(), ListenError> {
     if identity(&moved) == identity(&there) {
         return Ok(());
     }
-    fs::hard_link(aside, path).map_err(failed)?;
-    Err(ListenError::InUse { path: path.to_owned() })
+    match fs::hard_link(aside, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
+        _ => Err(ListenError::InUse { path: path.to_owned() }),
+    }
+}
+
+/// Waits until nobody else replaces a dead socket in that folder: two who do it at once could each
+/// remove the other's. Without the lock, which anybody who can read the folder can hold, it is only
+/// less certain that one of them is told.
+fn turn(folder: &Path) -> Option<File> {
+    let lock = File::open(folder).ok()?;
+    let until = clock::monotonic() + TURN;
+    while lock.try_lock().is_err() {
+        if clock::monotonic() >= until {
+            return None;
+        }
+        thread::sleep(LOOK);
+    }
+    Some(lock)
 }
 
 /// Whether somebody answers. One who lives but is stuck has a full queue, where a connection waits

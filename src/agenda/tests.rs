@@ -13,7 +13,7 @@ use url::Url;
 
 use super::*;
 use crate::config::{
-    Family, Guard, Limits, Origin, Percent, Reconcile, Server, ServerUrl, Target, duration,
+    Family, Guard, Limits, Origin, Percent, Ping, Reconcile, Server, ServerUrl, Target, duration,
 };
 use crate::report::Outcome;
 use crate::schedule::{Interval, Trigger};
@@ -62,6 +62,7 @@ fn job(name: &str, change: impl FnOnce(&mut Job)) -> Arc<Job> {
         zone: chrono_tz::Tz::UTC,
         limits: Limits::default(),
         work,
+        ping: Ping::default(),
     };
     change(&mut job);
     Arc::new(job)

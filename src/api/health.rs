@@ -37,8 +37,8 @@ pub fn readyz(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 pub fn metrics(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
-    let _ = (api, call);
-    Ok(Reply::text(200, ""))
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(Reply::whole(200, OPEN_METRICS, api.board.metrics(call.now)))
 }
 
 fn ok() -> Reply {

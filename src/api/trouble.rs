@@ -49,9 +49,20 @@ pub fn no_such_job(api: &Api, name: &str) -> Problem {
     let names = api.board.names();
     let detail = match nearest(name, &names) {
         Some(near) => format!("there is no job {name}; did you mean {near}?"),
-        None => format!("there is no job {name}; GET /v1/jobs lists them"),
+        None => format!("there is no job {name}; {}", there_are(&names)),
     };
     Problem::new(404, "no-such-job", "There is no such job", detail)
+}
+
+/// Some of the names, for those who have forgotten them.
+fn there_are(names: &[Arc<str>]) -> String {
+    const SOME: usize = 8;
+    let some: Vec<&str> = names.iter().take(SOME).map(AsRef::as_ref).collect();
+    match names.len().checked_sub(SOME) {
+        _ if names.is_empty() => "there is none yet".to_owned(),
+        None | Some(0) => format!("there is {}", some.join(", ")),
+        Some(more) => format!("there is {} and {more} more", some.join(", ")),
+    }
 }
 
 pub fn no_such_run(id: &str) -> Problem {

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::view::{ActiveView, JobView};
 use crate::agenda::{Cause, Order, Record, RunId, SlotEnd};
 use crate::config::{Job, trigger};
+use crate::metrics::JobGauges;
 use crate::report::Outcome;
+use crate::schedule::Trigger;
 use crate::state::{Last, Row, RunNumber, time};
+
+/// A week of working days has six slots from one Monday to the next.
+const SLOTS: usize = 8;
 
 /// What is known of a job. A line without a job has only been recalled yet.
 #[derive(Debug, Default)]
@@ -20,6 +26,7 @@ pub struct Line {
     active: BTreeMap<RunId, Active>,
     last: Option<Row>,
     clean: Option<DateTime<Utc>>,
+    period: Option<Duration>,
 }
 
 /// A run that has not ended.
@@ -32,6 +39,30 @@ struct Active {
     is_given: bool,
     /// When its first attempt was.
     started: Option<DateTime<Utc>>,
+}
+
+/// How long it is usual for no slot to come: the longest way between the next few. A job of working
+/// days is not late on a Sunday. `None` where there are no two slots.
+fn period(trigger: &Trigger, next: Option<DateTime<Utc>>) -> Option<Duration> {
+    let mut slots = std::iter::successors(next, |slot| trigger.next_after(*slot)).take(SLOTS);
+    let mut last = slots.next()?;
+    let ways = slots.map(|slot| {
+        let way = slot - last;
+        last = slot;
+        way.to_std().unwrap_or_default()
+    });
+    ways.max()
+}
+
+/// The trigger in words. A date has no zone of its own; it is shown in that of its job.
+fn in_words(job: &Job) -> String {
+    match job.trigger {
+        Trigger::Date(date) => {
+            let date = date.with_timezone(&job.zone);
+            format!("once at {} ({})", date.format("%Y-%m-%d %H:%M:%S"), job.zone.name())
+        }
+        Trigger::Cron(_) | Trigger::Interval(_) => job.trigger.to_string(),
+    }
 }
 
 impl Line {
@@ -48,6 +79,9 @@ impl Line {
         next: Option<DateTime<Utc>>,
         paused: Option<DateTime<Utc>>,
     ) {
+        if self.job.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &job)) {
+            self.period = period(&job.trigger, next);
+        }
         self.job = Some(job);
         (self.next, self.paused) = (next, paused);
     }
@@ -106,6 +140,19 @@ impl Line {
         oldest.checked_add_signed(period).is_some_and(|end| end < now)
     }
 
+    /// What a scrape shows of it beside what was counted.
+    pub fn gauges(&self, now: DateTime<Utc>) -> Option<JobGauges> {
+        let job = self.job.as_deref()?;
+        Some(JobGauges {
+            name: Arc::clone(&job.name),
+            last_clean: self.clean,
+            paused: self.paused.is_some(),
+            overdue: self.is_overdue(job, now),
+            next: self.next,
+            period: self.period,
+        })
+    }
+
     /// How it looks at `now`; `None` while the job is not known.
     pub fn view(&self, now: DateTime<Utc>) -> Option<JobView> {
         let job = self.job.as_deref()?;
@@ -131,7 +178,7 @@ impl Line {
             origin: job.origin.word(),
             kind: "reconcile",
             trigger: trigger(job).into_iter().collect(),
-            trigger_in_words: job.trigger.to_string(),
+            trigger_in_words: in_words(job),
             timezone: job.zone.name(),
             state,
             reason: None,

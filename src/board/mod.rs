@@ -7,19 +7,21 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::{Map, Value};
 
 use crate::agenda::{Order, Record, RunId};
 use crate::clock;
-use crate::config::Job;
+use crate::config::{Job, without_secrets};
+use crate::metrics::Metrics;
+use crate::ping::Pinger;
 use crate::state::{self, Added, Row, RunNumber};
 use line::Line;
 pub use view::{Counts, JobView, StatusView};
@@ -28,6 +30,9 @@ pub use watch::{Event, TooSlow, Watch};
 
 /// How long those who have changed something wait until they can see it.
 const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// How long the end of the daemon waits for the board: pings may take 2 s then.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// What the loop tells.
 #[derive(Debug)]
@@ -76,6 +81,8 @@ pub struct About {
     pub zone: Tz,
     /// Whether the state is written, as its writer last found.
     pub written: Arc<AtomicBool>,
+    /// How many of its changes were lost.
+    pub lost: Arc<AtomicU64>,
 }
 
 impl About {
@@ -89,6 +96,7 @@ impl About {
 /// The board, for those who look at it.
 pub struct Board {
     about: About,
+    metrics: Metrics,
     inner: Mutex<Inner>,
     caught_up: Condvar,
 }
@@ -109,6 +117,7 @@ struct Inner {
 pub struct Teller {
     news: Sender<News>,
     told: u64,
+    finished: Receiver<()>,
 }
 
 impl Teller {
@@ -122,6 +131,12 @@ impl Teller {
     #[must_use]
     pub fn told(&self) -> u64 {
         self.told
+    }
+
+    /// Waits until everything is told, and what it brings about is done; for 4 s at most.
+    pub fn close(self) {
+        drop(self.news);
+        self.finished.recv_timeout(LAST_WORDS).ok();
     }
 }
 
@@ -143,17 +158,30 @@ impl Board {
             clock_steps: 0,
             stopping: false,
         };
-        let board = Arc::new(Self { about, inner: Mutex::new(inner), caught_up: Condvar::new() });
-        let keeper = Arc::clone(&board);
-        thread::Builder::new().name("board".to_owned()).spawn(move || keeper.keep(&news))?;
-        Ok((Teller { news: sender, told: 0 }, board))
+        let board = Arc::new(Self {
+            about,
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            inner: Mutex::new(inner),
+            caught_up: Condvar::new(),
+        });
+        let (keeper, pinger) = (Arc::clone(&board), Pinger::start()?);
+        let (done, finished) = bounded(1);
+        thread::Builder::new().name("board".to_owned()).spawn(move || {
+            keeper.keep(&news, &pinger);
+            pinger.close();
+            done.send(()).ok();
+        })?;
+        Ok((Teller { news: sender, told: 0, finished }, board))
     }
 
-    fn keep(&self, news: &Receiver<News>) {
+    fn keep(&self, news: &Receiver<News>, pinger: &Pinger) {
         while let Ok(first) = news.recv() {
             let mut batch = vec![first];
             batch.extend(news.try_iter().take(1_000));
             self.recall(&batch);
+            for news in &batch {
+                self.count(news, pinger);
+            }
             let mut inner = self.lock();
             for news in batch {
                 inner.hear(news);
@@ -161,6 +189,38 @@ impl Board {
             drop(inner);
             self.caught_up.notify_all();
         }
+        // Those who watch are let go.
+        self.lock().watchers = Watchers::default();
+    }
+
+    /// What Prometheus and those who are pinged learn of it.
+    fn count(&self, news: &News, pinger: &Pinger) {
+        match news {
+            News::Started(order, at) => self.metrics.started(order, *at),
+            News::WillRetry(job, _) => self.metrics.retried(job),
+            News::Ended(record, _) => {
+                self.metrics.record(record);
+                if let Some(url) = record.job.ping.after(&record.end) {
+                    pinger.tell(&record.job.name, url);
+                }
+            }
+            News::Reloaded(error, at) => self.metrics.reloaded(error.is_none(), *at),
+            News::ClockStepped => self.metrics.clock_stepped(),
+            News::Gone(job) => self.metrics.forget(job),
+            News::Job { .. } | News::Broken(_) | News::Waits(_) | News::Stopping => {}
+        }
+    }
+
+    /// The page for Prometheus.
+    #[must_use]
+    pub fn metrics(&self, now: DateTime<Utc>) -> String {
+        let status = self.status(now);
+        self.metrics.set_queue_depth(status.queue_depth);
+        self.metrics.set_active_runs(status.active_runs);
+        self.metrics.set_lost_records(self.about.lost.load(Ordering::Relaxed));
+        let gauges: Vec<_> =
+            self.lock().lines.values().filter_map(|line| line.gauges(now)).collect();
+        self.metrics.encode(gauges.into_iter(), now)
     }
 
     /// Reads what the state knows of jobs that are new on the board, without holding the board.
@@ -245,7 +305,7 @@ impl Board {
     /// What a broken job was defined as.
     #[must_use]
     pub fn broken(&self, name: &str) -> Option<Map<String, Value>> {
-        self.lock().broken.get(name).map(|(added, _)| added.definition.clone())
+        self.lock().broken.get(name).map(|(added, _)| without_secrets(&added.definition))
     }
 
     /// A run that has begun and may not have reached the disk, or the last one of its job.

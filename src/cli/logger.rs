@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use chrono::SecondsFormat;
 use env_logger::fmt::Formatter;
-use env_logger::{Builder, Env, Target, WriteStyle};
+use env_logger::{Builder, Env, Logger, Target, WriteStyle};
 use indicatif::ProgressBar;
-use log::{Level, Record};
+use log::{Level, Log, Metadata, Record};
 
 use crate::clock;
 
@@ -31,7 +31,35 @@ pub fn start() {
         builder.write_style(if plain { WriteStyle::Never } else { WriteStyle::Always });
         builder.target(Target::Pipe(Box::new(AboveBar)));
     }
-    builder.init();
+    let logger = builder.build();
+    let level = logger.filter();
+    if log::set_boxed_logger(Box::new(WithoutSecrets(logger))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// A log that keeps to itself what the HTTP client tells of its work: at the level trace that is every
+/// URL and every header as it is, the paths of pings and the tokens of clients among them.
+struct WithoutSecrets(Logger);
+
+impl Log for WithoutSecrets {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        !tells_secrets(about) && self.0.enabled(about)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !tells_secrets(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+fn tells_secrets(about: &Metadata<'_>) -> bool {
+    about.level() > Level::Info && about.target().starts_with("ureq")
 }
 
 /// From now on the log is written above this bar instead of through it.
@@ -97,4 +125,22 @@ fn for_people(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let style = out.default_level_style(record.level());
     let level = record.level();
     writeln!(out, "{time} {style}{level:<5}{style:#} {}", record.args())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_http_client_warns_and_tells_nothing_else() {
+        for (level, target, is_told) in [
+            (Level::Warn, "ureq::unversioned::transport", true),
+            (Level::Debug, "ureq::run", false),
+            (Level::Trace, "ureq_proto::util", false),
+            (Level::Trace, "recountd::ping", true),
+        ] {
+            let about = Metadata::builder().level(level).target(target).build();
+            assert_eq!(tells_secrets(&about), !is_told, "{level} {target}");
+        }
+    }
 }

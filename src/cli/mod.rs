@@ -1,14 +1,31 @@
 //! The command line, one file a subcommand.
 
+mod add;
+mod api;
 mod check;
+mod define;
+mod each;
 mod explain;
+mod follow;
+mod grid;
+mod list;
 mod logger;
 mod next;
 mod once;
+mod pages;
+mod pause;
+mod remove;
+mod reschedule;
 mod run;
 mod runs;
+mod show;
+mod status;
 mod table;
+mod told;
+mod trigger;
 mod undo;
+mod wait;
+mod when;
 
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
@@ -18,6 +35,7 @@ use std::{env, io, panic, thread};
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
+use crate::client::ClientError;
 use crate::config::{Config, Job};
 use crate::daemon::DaemonError;
 use crate::jobs::{Cancel, Stop};
@@ -51,6 +69,31 @@ enum Command {
     /// Put back what a run wrote, where the counters still hold it
     #[command(after_help = undo::EXIT_CODES)]
     Undo(undo::Args),
+    /// Show the daemon's jobs: when each runs next, and how it ended last
+    List(list::Args),
+    /// Show everything about one job of the daemon
+    Show(show::Args),
+    /// Let the daemon run a job now
+    #[command(after_help = trigger::EXIT_CODES)]
+    Trigger(trigger::Args),
+    /// Let no slot of a job run until it is resumed
+    Pause(each::Args),
+    /// Let the slots of a paused job run again
+    Resume(each::Args),
+    /// Give the daemon a job at run time
+    #[command(after_help = add::EXAMPLES)]
+    Add(add::Args),
+    /// Take away a job that was added at run time
+    Remove(each::Args),
+    /// Give a job that was added at run time another trigger
+    Reschedule(reschedule::Args),
+    /// Show how the daemon is
+    #[command(after_help = status::EXIT_CODES)]
+    Status(status::Args),
+    /// Print a script that completes the command line in a shell
+    Completions(pages::CompletionsArgs),
+    /// Write the manual pages
+    Man(pages::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -114,19 +157,43 @@ enum CliError {
     /// A server failed it, or refused.
     #[error("job {job}: {stop}")]
     Stopped { job: Arc<str>, stop: Box<Stop> },
+    /// The daemon cannot be asked, or refuses.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The options define no job.
+    #[error(transparent)]
+    Definition(#[from] define::DefinitionError),
+    /// The file of the token cannot be read.
+    #[error("{source_name}: {error}; name the file of the token with --token-file")]
+    TokenUnreadable { source_name: String, error: io::Error },
+    /// There is no token where it should be.
+    #[error("{0} holds no token; it is one word of visible ASCII characters")]
+    NoToken(String),
+    /// A file cannot be written.
+    #[error("{}: {error}; name another folder", .path.display())]
+    Unwritten { path: PathBuf, error: io::Error },
     /// The output is closed or full.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }
 
 impl CliError {
-    /// 2 for usage and jobs.toml, 1 for the rest.
-    fn exit_code(&self) -> ExitCode {
+    /// 2 for usage, jobs.toml and what is not there, 1 for the rest.
+    fn code(&self) -> u8 {
         match self {
             Self::Load(_)
             | Self::NoSuchJob { .. }
             | Self::NoSuchRun { .. }
-            | Self::Daemon(DaemonError::Load(_)) => ExitCode::from(2),
+            | Self::Definition(_)
+            | Self::TokenUnreadable { .. }
+            | Self::NoToken(_)
+            | Self::Client(ClientError::Url { .. })
+            | Self::Daemon(DaemonError::Load(_)) => 2,
+            // What the daemon says of what was asked; not 409, which may be another answer tomorrow.
+            Self::Client(error) => match error.status() {
+                Some(400 | 404 | 405 | 411..=422) => 2,
+                _ => 1,
+            },
             Self::Daemon(
                 DaemonError::System(_) | DaemonError::State(_) | DaemonError::Control(_),
             )
@@ -137,7 +204,8 @@ impl CliError {
             | Self::JobGone { .. }
             | Self::TargetChanged { .. }
             | Self::Stopped { .. }
-            | Self::Output(_) => ExitCode::from(1),
+            | Self::Unwritten { .. }
+            | Self::Output(_) => 1,
         }
     }
 }
@@ -155,6 +223,17 @@ pub fn main() -> ExitCode {
         Command::Once(args) => once::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Undo(args) => undo::run(args),
+        Command::List(args) => list::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Trigger(args) => trigger::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Add(args) => add::run(&args),
+        Command::Remove(args) => remove::run(&args),
+        Command::Reschedule(args) => reschedule::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     };
     match ended {
         Ok(code) => code,
@@ -164,7 +243,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             logger::say_error(&error);
-            error.exit_code()
+            ExitCode::from(error.code())
         }
     }
 }

@@ -1,89 +1,166 @@
-//! `recountd runs`: what became of each slot, the newest first.
+//! `recountd runs`: what became of each slot, the newest first; from the state file, so that it works
+//! without a daemon, or from a daemon elsewhere.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use chrono_tz::Tz;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use chrono::{DateTime, FixedOffset};
+use serde_json::Value;
 
-use super::{CliError, ConfigFile, state_file};
+use super::api::{self, Api, RunView};
+use super::grid::{Grid, Tone, printable};
+use super::{CliError, follow, state_file, when};
+use crate::client::{Client, segment};
 use crate::clock;
 use crate::config::duration;
-use crate::state::{self, RunNumber};
+use crate::state;
+
+/// The most that a daemon tells at once.
+const MOST: u32 = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only this job
-    job: Option<String>,
+    pub(super) job: Option<String>,
     #[command(flatten)]
-    config: ConfigFile,
+    pub(super) api: Api,
     /// How many to show
     #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 20)]
-    count: u32,
+    pub(super) count: u32,
+    /// Then go on and show runs as they end, until Ctrl-C; the newest last
+    #[arg(short, long)]
+    follow: bool,
     /// Print one JSON object a line
     #[arg(long)]
-    json: bool,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    id: RunNumber,
-    job: &'a str,
-    slot: String,
-    started_at: Option<String>,
-    duration_ms: Option<i64>,
-    attempts: u32,
-    outcome: &'a str,
-    reason: Option<&'a str>,
-    report: Option<&'a RawValue>,
-    repairs: u64,
-    evidence: Option<&'a Path>,
+    pub(super) json: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let (path, config) = args.config.load()?;
+    if args.follow {
+        return follow::run(&args);
+    }
+    if args.api.is_named() {
+        return from_daemon(&args);
+    }
+    let (path, config) = args.api.config.load()?;
     let file = state_file(&path, &config);
     let rows = state::runs(&file, args.job.as_deref(), args.count, clock::wall())?;
     let mut out = io::stdout().lock();
     let width = rows.iter().map(|row| row.job.len()).max().unwrap_or(0);
-    for row in &rows {
+    for row in rows {
         // A job that is gone from the file is shown in the daemon's zone.
         let zone = config.jobs.get(&*row.job).map_or(config.daemon.timezone, |job| job.zone);
         if args.json {
-            serde_json::to_writer(&mut out, &line(row, zone)).map_err(io::Error::from)?;
+            serde_json::to_writer(&mut out, &row.shown(zone)).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            let slot = row.slot.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %:z");
-            let took = row.took_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-            let took = took.map(duration::format).unwrap_or_default();
-            let (id, job, outcome) = (row.id, &row.job, &row.outcome);
-            let reason = row.reason.as_deref().unwrap_or_default();
-            let text = format!("{id:>6}  {slot}  {job:width$}  {outcome:<11} {took:>8}  {reason}");
-            writeln!(out, "{}", text.trim_end())?;
+            let shown = Shown {
+                id: &row.id.to_string(),
+                slot: Some(row.slot.with_timezone(&zone).fixed_offset()),
+                job: &row.job,
+                outcome: &row.outcome,
+                took_ms: row.took_ms.and_then(|ms| u64::try_from(ms).ok()),
+                reason: row.reason.as_deref(),
+            };
+            writeln!(out, "{}", shown.text(width))?;
         }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(row: &state::Row, zone: Tz) -> Line<'_> {
-    let text =
-        |at: DateTime<Utc>| at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false);
-    Line {
-        id: row.id,
-        job: &row.job,
-        slot: text(row.slot),
-        started_at: row.started.map(text),
-        duration_ms: row.took_ms,
-        attempts: row.attempts,
-        outcome: &row.outcome,
-        reason: row.reason.as_deref(),
-        report: row.report.as_deref().and_then(|json| serde_json::from_str(json).ok()),
-        repairs: row.repairs,
-        evidence: row.evidence.as_deref(),
+fn from_daemon(args: &Args) -> Result<ExitCode, CliError> {
+    let client = args.api.client()?;
+    if args.count > MOST {
+        log::warn!("a daemon tells of {MOST} runs at most");
     }
+    let runs = ask(&client, args.job.as_deref(), args.count)?;
+    let runs: Vec<Value> = runs.into_iter().take(args.count as usize).collect();
+    let mut out = io::stdout().lock();
+    print(&client, &runs, args.json, &mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The newest runs of a job or of all, the newest first.
+pub(super) fn ask(client: &Client, job: Option<&str>, count: u32) -> Result<Vec<Value>, CliError> {
+    let limit = count.clamp(1, MOST);
+    let path = match job {
+        Some(job) => format!("/v1/jobs/{}/runs?limit={limit}", segment(job)),
+        None => format!("/v1/runs?limit={limit}"),
+    };
+    let mut answer = client.get(&path)?;
+    let runs = api::take(client, &mut answer, "runs")?;
+    api::read(client, runs, "runs")
+}
+
+/// Prints what the daemon tells of runs, in this order.
+pub(super) fn print(
+    client: &Client,
+    runs: &[Value],
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
+    if json {
+        for run in runs {
+            writeln!(out, "{run}")?;
+        }
+        return Ok(());
+    }
+    let views: Vec<RunView> = api::read(client, Value::Array(runs.to_vec()), "runs")?;
+    let width = views.iter().map(|run| run.job.len()).max().unwrap_or(0);
+    for run in &views {
+        let shown = Shown {
+            id: &run.number(),
+            slot: run.slot,
+            job: &run.job,
+            outcome: &run.outcome,
+            took_ms: run.duration_ms,
+            reason: run.reason.as_deref(),
+        };
+        writeln!(out, "{}", shown.text(width))?;
+    }
+    Ok(())
+}
+
+/// The runs of one job as a table.
+pub(super) fn grid(runs: &[RunView]) -> Grid {
+    let mut grid = Grid::default();
+    for run in runs {
+        let took = run.duration_ms.map(took).unwrap_or_default();
+        grid.row([
+            (run.number(), Tone::Plain),
+            (run.slot.map(when::absolute).unwrap_or_default(), Tone::Plain),
+            (run.outcome.clone(), Tone::of(&run.outcome)),
+            (took, Tone::Plain),
+            (run.reason.clone().unwrap_or_default(), Tone::Plain),
+        ]);
+    }
+    grid
+}
+
+/// What a line shows of a run.
+struct Shown<'a> {
+    id: &'a str,
+    slot: Option<DateTime<FixedOffset>>,
+    job: &'a str,
+    outcome: &'a str,
+    took_ms: Option<u64>,
+    reason: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    fn text(&self, width: usize) -> String {
+        let Self { id, job, outcome, .. } = self;
+        let slot = self.slot.map(when::absolute).unwrap_or_default();
+        let took = self.took_ms.map(took).unwrap_or_default();
+        let reason = printable(self.reason.unwrap_or_default());
+        let text = format!("{id:>6}  {slot}  {job:width$}  {outcome:<11} {took:>8}  {reason}");
+        text.trim_end().to_owned()
+    }
+}
+
+fn took(ms: u64) -> String {
+    duration::format(Duration::from_millis(ms))
 }

@@ -37,7 +37,7 @@ impl Past {
     }
 }
 
-/// Prints it.
+/// Prints it, with all that is known here.
 pub(super) fn print(
     report: &Report,
     past: &Past,
@@ -45,14 +45,39 @@ pub(super) fn print(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let found = &report.findings;
-    let dry = if report.dry_run { " (dry run: nothing was written)" } else { "" };
-    let seconds = Duration::from_millis(report.duration_ms).as_secs_f64();
-    let run = past.run.map(|run| format!(", run {run}")).unwrap_or_default();
+    let (words, of) = (found.drift_in_words(), found.in_all());
+    let drift = format!("of {of}, {words}; {}", sums(report));
+    let run = past.run.map(|run| run.to_string());
     let clean = match past.last_clean {
         None => String::new(),
         Some(None) => "; no clean run yet".to_owned(),
         Some(Some(at)) => format!("; last clean run {} ago", age((now - at).to_std().ok())),
     };
+    lines(report, run.as_deref(), &clean, &drift, past, out)
+}
+
+/// Prints it as far as the daemon tells, which knows of it what is in its JSON.
+pub(super) fn print_told(report: &Report, run: &str, out: &mut impl Write) -> io::Result<()> {
+    lines(report, Some(run), "", &sums(report), &Past::default(), out)
+}
+
+fn sums(report: &Report) -> String {
+    let found = &report.findings;
+    format!("sum {}, of sizes {}", found.drift_sum, found.drift_abs_sum)
+}
+
+fn lines(
+    report: &Report,
+    run: Option<&str>,
+    clean: &str,
+    drift: &str,
+    past: &Past,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let found = &report.findings;
+    let dry = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    let seconds = Duration::from_millis(report.duration_ms).as_secs_f64();
+    let run = run.map(|run| format!(", run {run}")).unwrap_or_default();
     writeln!(out, "{}: {}{dry} in {seconds:.1} s{run}{clean}", report.job, report.outcome.word())?;
     if let Some(reason) = &report.reason {
         writeln!(out, "  {reason}")?;
@@ -60,11 +85,9 @@ pub(super) fn print(
     if found.is_empty() {
         return Ok(());
     }
-    let (words, sum, sizes) = (found.drift_in_words(), found.drift_sum, found.drift_abs_sum);
-    let drift = format!("of {}, {words}; sum {sum}, of sizes {sizes}", found.in_all());
     for (name, number, note) in [
         ("counters", found.counters, ""),
-        ("drifted", found.drifted, drift.as_str()),
+        ("drifted", found.drifted, drift),
         ("missing", found.missing, "of the drifted, absent in Redis"),
         ("ghosts", found.ghosts, "in Redis only"),
         ("repaired", found.repaired, ""),

@@ -122,7 +122,7 @@ fn token(item: &Item<'_>, surroundings: &Surroundings<'_>) -> Option<Token> {
     if inner.is_none_or(|name| name.contains(['$', '{', '}'])) {
         return item.fail(Problem::OpenToken);
     }
-    match placeholder::fill(template, surroundings) {
+    match placeholder::fill(&item.key, template, surroundings) {
         Ok(secret) if secret.trim().len() < SHORTEST_TOKEN => item.fail(Problem::ShortToken),
         Ok(secret) => Some(Token::new(secret.trim().to_owned())),
         Err(problem) => item.fail(problem),

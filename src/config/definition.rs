@@ -111,8 +111,21 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
+/// What stands in the place of a secret. No URL has a space, so that nobody takes it for one.
+const HIDDEN: &str = "(path hidden)";
+
+/// A definition as it was given, without what is secret in it.
+#[must_use]
+pub fn without_secrets(definition: &Map<String, Value>) -> Map<String, Value> {
+    let mut shown = definition.clone();
+    if let Some(ping) = shown.get_mut("ping") {
+        *ping = HIDDEN.into();
+    }
+    shown
+}
+
 /// A job as the keys of its table, the defaults filled in. Given to [`Config::added`], it makes an
-/// equal job, but for ping URLs, which are secrets and are shown without their path.
+/// equal job; but the URLs of `ping` are secrets, shown without their path, and have to be given anew.
 #[must_use]
 pub fn definition(job: &Job) -> Map<String, Value> {
     let mut map = Map::new();
@@ -136,6 +149,15 @@ pub fn definition(job: &Job) -> Map<String, Value> {
                 several.iter().map(|family| (family.name().to_string(), target(&family.target)));
             put("targets", Value::Object(named.collect()));
         }
+    }
+    let ping = [("success", &job.ping.success), ("failure", &job.ping.failure)];
+    let shown = ping.iter().filter_map(|(key, url)| {
+        let shown = format!("{} {HIDDEN}", url.as_ref()?);
+        Some(((*key).to_owned(), Value::from(shown)))
+    });
+    let shown: Map<String, Value> = shown.collect();
+    if !shown.is_empty() {
+        put("ping", shown.into());
     }
     put("settle", length(job.work.settle));
     match job.work.ghosts {

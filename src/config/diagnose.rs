@@ -6,6 +6,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use url::Url;
 
+use super::mask;
 use super::problem::Problem;
 
 /// Everything that is wrong with one jobs.toml. `Display` shows all of it, passwords masked.
@@ -76,28 +77,35 @@ const MASK: &str = "***";
 /// Masks what may be a secret: the offending line is shown to people, and a password never is.
 ///
 /// In the tables of servers every value is masked but a URL that plainly has no password in it,
-/// placeholders apart; elsewhere, whatever stands between `://user:` and `@`.
+/// placeholders apart; elsewhere, whatever stands between `://user:` and `@`, and of a ping all but
+/// its host.
 fn mask_passwords(text: &str) -> (String, Vec<Cut>) {
     let mut shown = String::with_capacity(text.len());
     let mut cuts = Vec::new();
     let mut at = 0;
-    let mut in_server = false;
+    let (mut in_server, mut in_ping) = (false, false);
     for line in text.split_inclusive('\n') {
         let begin = line.trim_start();
         if begin.starts_with('[') {
             in_server = names_server(begin.trim_start_matches('['));
+            in_ping = mask::opens_ping(begin);
         }
         let of_server = in_server || (names_server(begin) && begin.contains(['.', '{']));
-        let secret = if of_server { value(line) } else { password(line) };
-        match secret {
-            Some(secret) => {
-                shown.push_str(line.get(..secret.start).unwrap_or_default());
-                shown.push_str(MASK);
-                shown.push_str(line.get(secret.end..).unwrap_or_default());
-                cuts.push(Cut { was: at + secret.start..at + secret.end, mask: MASK.len() });
-            }
-            None => shown.push_str(line),
+        let secrets = if of_server {
+            value(line).into_iter().collect()
+        } else {
+            let mut secrets = mask::of_pings(line, in_ping);
+            secrets.extend(password(line));
+            mask::merged(secrets)
+        };
+        let mut done = 0;
+        for secret in secrets {
+            shown.push_str(line.get(done..secret.start).unwrap_or_default());
+            shown.push_str(MASK);
+            done = secret.end;
+            cuts.push(Cut { was: at + secret.start..at + secret.end, mask: MASK.len() });
         }
+        shown.push_str(line.get(done..).unwrap_or_default());
         at += line.len();
     }
     (shown, cuts)

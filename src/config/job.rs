@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use url::Url;
 
+use super::ping::Ping;
 use super::target::{Family, Ghosts};
 use crate::schedule::Trigger;
 
@@ -27,6 +28,8 @@ pub struct Job {
     pub limits: Limits,
     /// What a run does.
     pub work: Reconcile,
+    /// Who is told how its runs end.
+    pub ping: Ping,
 }
 
 /// Where a job is defined.

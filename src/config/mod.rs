@@ -6,6 +6,8 @@ mod definition;
 mod diagnose;
 pub mod duration;
 mod job;
+mod mask;
+mod ping;
 mod placeholder;
 mod problem;
 mod read;
@@ -21,9 +23,10 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use admin::{Address, Admin, Token};
-pub use definition::{Fault, definition, trigger};
+pub use definition::{Fault, definition, trigger, without_secrets};
 pub use diagnose::ConfigErrors;
 pub use job::{Guard, Job, Limits, Origin, Percent, Reconcile, Server, ServerUrl};
+pub use ping::{Ping, PingUrl};
 pub use problem::{Problem, nearest};
 pub use target::{Family, Ghosts, Target};
 

@@ -1,15 +1,15 @@
-//! Fills `${NAME}` and `${credential:NAME}` into a URL.
+//! Fills `${NAME}` and `${credential:NAME}` into the URL of a server or a ping.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Surroundings;
 use super::problem::Problem;
 
-/// Fills in every placeholder of `template`.
+/// Fills in every placeholder of `template`, the value of `key`.
 ///
 /// A value that lands between `://` and `@` is a user or a password and is percent-encoded, so that
 /// a password may hold any character; elsewhere (a host, or a whole URL) it is taken as it is.
-pub fn fill(template: &str, from: &Surroundings<'_>) -> Result<String, Problem> {
+pub fn fill(key: &str, template: &str, from: &Surroundings<'_>) -> Result<String, Problem> {
     let user_info = match (template.find("://"), template.rfind('@')) {
         (Some(begin), Some(end)) => begin..end,
         _ => 0..0,
@@ -17,14 +17,17 @@ pub fn fill(template: &str, from: &Surroundings<'_>) -> Result<String, Problem> 
     let mut filled = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, next) = after.split_once('}').ok_or(Problem::OpenPlaceholder)?;
+        let (name, next) =
+            after.split_once('}').ok_or_else(|| Problem::OpenPlaceholder(key.to_owned()))?;
         let place = template.len() - after.len();
         let value = match name.strip_prefix("credential:") {
             Some(file) => (from.credential)(file),
             None => (from.variable)(name),
         };
-        let value = value
-            .map_err(|reason| Problem::Placeholder { placeholder: name.to_owned(), reason })?;
+        let value = value.map_err(|reason| {
+            let (key, placeholder) = (key.to_owned(), name.to_owned());
+            Problem::Placeholder { key, placeholder, reason }
+        })?;
         filled.push_str(before);
         if user_info.contains(&place) {
             filled.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));

@@ -136,16 +136,26 @@ pub enum Problem {
     #[error("`url` has an `@` behind the host")]
     RawPassword,
     /// A placeholder whose value is not there.
-    #[error("`${{{placeholder}}}`: {reason}")]
+    #[error("`${{{placeholder}}}` in `{key}`: {reason}")]
     Placeholder {
+        /// The key whose value it stands in.
+        key: String,
         /// The name as it stands between the braces.
         placeholder: String,
         /// Why there is no value.
         reason: String,
     },
     /// A `${` without its `}`.
-    #[error("`${{` has no closing `}}`")]
-    OpenPlaceholder,
+    #[error("`${{` in `{0}` has no closing `}}`")]
+    OpenPlaceholder(String),
+    /// A URL that cannot be pinged; it is not repeated, since its path is a secret.
+    #[error("`{key}` cannot be pinged: {reason}")]
+    PingUrl {
+        /// `success` or `failure`.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
     /// A target that names no place or too many.
     #[error("`target` must name exactly one of zset, hash, string")]
     TargetKind,
@@ -251,7 +261,11 @@ impl Problem {
             Self::RawPassword => {
                 "percent-encode the password (/ is %2F, ? is %3F, # is %23, @ is %40), or write it as ${NAME}, which does so by itself".to_owned()
             }
-            Self::OpenPlaceholder => "write ${NAME} or ${credential:NAME}".to_owned(),
+            Self::OpenPlaceholder(_) => "write ${NAME} or ${credential:NAME}".to_owned(),
+            Self::PingUrl { .. } => {
+                "write it as in \"https://hc-ping.com/UUID\"; ${NAME} and ${credential:NAME} keep it out of this file"
+                    .to_owned()
+            }
             Self::TargetKind => {
                 "write one of { zset = KEY }, { hash = KEY }, { hash = \"user:{id}\", field = \"articles\" }, { string = \"user:{id}:articles\" }"
                     .to_owned()

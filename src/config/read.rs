@@ -14,7 +14,7 @@ use super::job::{Job, Limits, Origin, Server, ServerUrl};
 use super::problem::Problem;
 use super::reader::{Item, Problems, Table, set};
 use super::work::{Servers, reconcile};
-use super::{Config, Daemon, Keep, ServerKind, Surroundings, placeholder};
+use super::{Config, Daemon, Keep, ServerKind, Surroundings, ping, placeholder};
 use crate::schedule::{Cron, Interval, Trigger};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -162,7 +162,7 @@ impl File<'_> {
 
     fn url(&self, kind: ServerKind, item: &Item<'_>) -> Option<Url> {
         let template = item.filled_text("a URL in quotes")?;
-        let filled = match placeholder::fill(template, self.surroundings) {
+        let filled = match placeholder::fill(&item.key, template, self.surroundings) {
             Ok(filled) => filled,
             Err(problem) => return item.fail(problem),
         };
@@ -198,10 +198,11 @@ impl File<'_> {
         let limits = limits(&mut table, &shared.limits);
         table.get("kind").and_then(|i| i.choice(&["reconcile"]));
         let work = reconcile(&mut table, &shared.mysql, &shared.redis);
+        let ping = ping::read(&mut table, self.surroundings);
         table.finish();
         let (name, zone) = (Arc::from(name), zone?);
-        let origin = self.origin;
-        Some(Job { name, origin, description, trigger: trigger?, zone, limits, work: work? })
+        let (origin, trigger, work) = (self.origin, trigger?, work?);
+        Some(Job { name, origin, description, trigger, zone, limits, work, ping })
     }
 
     fn trigger(&self, table: &mut Table<'_>, zone: Tz) -> Option<Trigger> {

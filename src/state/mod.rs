@@ -21,7 +21,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -104,6 +104,7 @@ pub struct State {
     ops: Sender<Op>,
     finished: Receiver<()>,
     lost: u64,
+    lost_in_all: Arc<AtomicU64>,
     _writer: JoinHandle<()>,
 }
 
@@ -144,13 +145,20 @@ impl State {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
-        Ok((Self { written, ops, finished, lost: 0, _writer: thread }, memory))
+        let lost_in_all = Arc::default();
+        Ok((Self { written, ops, finished, lost: 0, lost_in_all, _writer: thread }, memory))
     }
 
     /// Whether the disk takes what is written, as the writer last found.
     #[must_use]
     pub fn written(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.written)
+    }
+
+    /// How many changes were lost since the start.
+    #[must_use]
+    pub fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost_in_all)
     }
 
     /// An attempt was given to the pool.
@@ -186,6 +194,7 @@ impl State {
     fn write(&mut self, op: Op) {
         if self.ops.len() >= BACKLOG || self.ops.send(op).is_err() {
             self.lost += 1;
+            self.lost_in_all.fetch_add(1, Ordering::Relaxed);
         } else if self.lost > 0 {
             log::error!("{} records of runs were lost while the state was stuck", self.lost);
             self.lost = 0;

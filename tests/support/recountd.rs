@@ -19,7 +19,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
 const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What the machine or a CI may set, and what would change how recountd behaves.
-const CLEARED: [&str; 8] = [
+const CLEARED: [&str; 11] = [
     "RUST_LOG",
     "RUST_LOG_STYLE",
     "STATE_DIRECTORY",
@@ -28,6 +28,9 @@ const CLEARED: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "TZ",
+    "RUNTIME_DIRECTORY",
+    "RECOUNTD_URL",
+    "RECOUNTD_TOKEN",
 ];
 
 /// The `[mysql.main]` and `[redis.main]` tables with which most jobs.toml begin.
