@@ -7,6 +7,7 @@ use super::{Api, Call, jobs, trouble};
 use crate::admin::http::Reply;
 use crate::admin::problem::Problem;
 use crate::ask::{Answer, Ask};
+use crate::config::Origin;
 use crate::state::{Added, StateError};
 
 /// The keys of a trigger, which stand for each other.
@@ -27,7 +28,9 @@ pub fn add(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let added = Added { name, definition };
     let key = call.request.header("idempotency-key");
     let _alone = trouble::lock(&api.changing);
-    put(api, &added, true, true)?;
+    if let Err(problem) = put(api, &added, true, true) {
+        return repeated(api, call, &added).ok_or(problem);
+    }
     let is_new = api.added.insert(&added, key, call.now).map_err(|e| trouble::state(&e))?;
     if !is_new {
         // Its definition is on disk while it is not on the agenda: it is about to go from there.
@@ -38,13 +41,27 @@ pub fn add(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
         give_up(api.added.remove(&added.name));
     })?;
     api.board.catch_up(taken.told);
-    let location = format!("/v1/jobs/{}", added.name);
     // A date that was due at once may have come and gone.
     let reply = match jobs::view(api, call, &added.name) {
         Ok(view) => Reply::json(201, &view),
         Err(_) => Reply::json(201, &serde_json::json!({"name": added.name, "state": "done"})),
     };
-    Ok(reply.with("Location", location))
+    Ok(created(reply, &added))
+}
+
+/// The answer to a request that has been carried out, when the daemon was killed before its answer was
+/// kept; `None` if it is no such request.
+fn repeated(api: &Api, call: &Call<'_>, added: &Added) -> Option<Reply> {
+    let key = call.request.header("idempotency-key")?;
+    let view = jobs::view(api, call, &added.name).ok()?;
+    // One of jobs.toml may have taken the name since.
+    let is_ours = view.origin == Origin::RunTime.word();
+    let is_it = is_ours && api.added.is_of(added, key).unwrap_or(false);
+    is_it.then(|| created(Reply::json(201, &view), added))
+}
+
+fn created(reply: Reply, added: &Added) -> Reply {
+    reply.with("Location", format!("/v1/jobs/{}", added.name))
 }
 
 pub fn reschedule(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {

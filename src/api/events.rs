@@ -51,6 +51,7 @@ pub fn stream(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let watch = api.board.watch(job.as_deref());
     let now = time(call.now, api.board.about().zone);
     let hello = json!({"now": now, "version": env!("CARGO_PKG_VERSION")});
-    let hello = Some(format!("retry: 1000\nevent: hello\ndata: {hello}\n\n"));
+    let hello = format!("id: {}\nretry: 1000\nevent: hello\ndata: {hello}\n\n", watch.after);
+    let hello = Some(hello);
     Ok(Reply::events(Box::new(Stream { watch, hello })))
 }

@@ -29,16 +29,18 @@ struct List {
 }
 
 pub fn show(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
-    view(api, call, call.arg()).map(|view| Reply::json(200, &view))
+    let name = call.arg();
+    let mut view = view(api, call, name)?;
+    view.definition = match api.board.definition(name) {
+        Some(job) => Some(definition(&job)),
+        None => api.board.broken(name),
+    };
+    Ok(Reply::json(200, &view))
 }
 
-/// A job with its definition.
+/// A job, as everybody but who looks at it alone is shown it.
 pub fn view(api: &Api, call: &Call<'_>, name: &str) -> Result<JobView, Problem> {
-    let mut view = api.board.job(name, call.now).ok_or_else(|| trouble::no_such_job(api, name))?;
-    if let Some(job) = api.board.definition(name) {
-        view.definition = Some(definition(&job));
-    }
-    Ok(view)
+    api.board.job(name, call.now).ok_or_else(|| trouble::no_such_job(api, name))
 }
 
 /// What a trigger may say.
@@ -52,12 +54,16 @@ struct Trigger {
 pub fn trigger(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let trigger: Trigger = match call.json()? {
         None => Trigger::default(),
-        Some(body) => serde_json::from_value(body).map_err(|error| {
-            trouble::bad_request(format!("{error}; send {{}} or {{\"dry_run\": true}}"))
-        })?,
+        // A list would be taken for the members in their order.
+        Some(body) if !body.is_object() => return Err(trigger_is("the body is no JSON object")),
+        Some(body) => serde_json::from_value(body).map_err(trigger_is)?,
     };
     let run = begin(api, call.arg(), trigger.dry_run)?;
     Ok(Reply::json(202, &json!({"run": run})).with("Location", format!("/v1/runs/{run}")))
+}
+
+fn trigger_is(wrong: impl std::fmt::Display) -> Problem {
+    trouble::bad_request(format!("{wrong}; send {{}} or {{\"dry_run\": true}}"))
 }
 
 /// Begins a run and gives its number.

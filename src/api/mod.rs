@@ -13,6 +13,7 @@ mod runs;
 mod trouble;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 use crate::admin::http::{Method, Reply, Request};
 use crate::admin::problem::Problem;
-use crate::ask::Hotline;
+use crate::ask::{Ask, Hotline};
 use crate::board::Board;
 use crate::clock;
 use crate::state::{Answers, Place};
@@ -38,6 +39,8 @@ pub struct Api {
     changing: Mutex<()>,
     /// The `Idempotency-Key`s of requests that are being worked on.
     keys: Mutex<BTreeSet<String>>,
+    /// Whether the board has been told of the first jobs.
+    begun: AtomicBool,
 }
 
 /// A request that a route is for.
@@ -55,18 +58,34 @@ impl Api {
         let state = &board.about().state;
         let (added, answers) = (Place::of(state), Answers::of(state));
         let (changing, keys) = (Mutex::default(), Mutex::default());
-        Self { board, hotline, added, answers, page: Page::new(), changing, keys }
+        let begun = AtomicBool::new(false);
+        Self { board, hotline, added, answers, page: Page::new(), changing, keys, begun }
     }
 
     /// Answers a request.
     #[must_use]
     pub fn answer(&self, request: &Request) -> Reply {
         let answered = route::find(request.method, &request.path).and_then(|(route, args)| {
+            if request.path.starts_with("/v1/") || request.path.starts_with("/admin/") {
+                self.await_begin();
+            }
             let call = Call { request, args, now: clock::wall() };
             let handle = || (route.handle)(self, &call);
             if request.method == Method::Post { retry::once(self, &call, handle) } else { handle() }
         });
         answered.unwrap_or_else(Reply::from)
+    }
+
+    /// The sockets are open before the loop turns. Who is quick waits for its first turn: before it,
+    /// jobs that were there before a restart would seem to be gone.
+    fn await_begin(&self) {
+        if self.begun.load(Ordering::Acquire) {
+            return;
+        }
+        if let Ok(answer) = self.hotline.ask(Ask::Alive) {
+            self.board.catch_up(answer.told);
+            self.begun.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -40,9 +40,13 @@ pub fn once(
     call: &Call<'_>,
     handle: impl FnOnce() -> Result<Reply, Problem>,
 ) -> Result<Reply, Problem> {
-    let Some(key) = call.request.header("idempotency-key") else { return handle() };
-    if key.is_empty() || key.len() > LONGEST || !key.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        let detail = format!("an Idempotency-Key has 1 to {LONGEST} visible ASCII characters");
+    let mut keys = call.request.header_all("idempotency-key");
+    let Some(key) = keys.next() else { return handle() };
+    let is_one = keys.next().is_none() && (1..=LONGEST).contains(&key.len());
+    if !is_one || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let detail = format!(
+            "send one Idempotency-Key of 1 to {LONGEST} visible ASCII characters, without spaces"
+        );
         return Err(trouble::bad_request(detail));
     }
     if !trouble::lock(&api.keys).insert(key.to_owned()) {

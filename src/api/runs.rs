@@ -35,9 +35,12 @@ pub fn one(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let id = call.arg();
     let number = id.parse().map_err(|_| trouble::no_such_run(id))?;
     let found = state::run(&api.board.about().state, number, call.now);
-    let row = found.map_err(|error| trouble::state(&error))?;
-    // A run that has just begun may not have reached the disk.
-    let row = row.or_else(|| api.board.run(number)).ok_or_else(|| trouble::no_such_run(id))?;
+    // A run that has just begun may not have reached the disk, or there may be no disk.
+    let row = match (found, api.board.run(number)) {
+        (Ok(Some(row)), _) | (_, Some(row)) => row,
+        (Ok(None), None) => return Err(trouble::no_such_run(id)),
+        (Err(error), None) => return Err(trouble::state(&error)),
+    };
     Ok(Reply::json(200, &shown(api, row)))
 }
 

@@ -9,6 +9,7 @@ use crate::admin::http::Method;
 use crate::admin::problem::Problem;
 use crate::agenda::CommandError;
 use crate::ask::Refusal;
+use crate::clock;
 use crate::config::nearest;
 use crate::state::StateError;
 
@@ -69,11 +70,20 @@ pub fn no_such_run(id: &str) -> Problem {
     Problem::new(404, "no-such-run", "There is no such run", detail)
 }
 
+/// It is there, and cannot be on the agenda.
+fn is_broken(name: &str, why: &str) -> Problem {
+    let detail = format!("{name} is not valid any more: {why}. Mend jobs.toml, or remove the job");
+    Problem::new(409, "broken", "The job is broken", detail)
+}
+
 /// The loop said no.
 pub fn refused(api: &Api, refusal: Refusal) -> Problem {
     let detail = refusal.to_string();
     match refusal {
-        Refusal::Agenda(CommandError::NoSuchJob(name)) => no_such_job(api, &name),
+        Refusal::Agenda(CommandError::NoSuchJob(name)) => {
+            let broken = api.board.job(&name, clock::wall()).and_then(|view| view.reason);
+            broken.map_or_else(|| no_such_job(api, &name), |why| is_broken(&name, &why))
+        }
         Refusal::Agenda(CommandError::Active { by, .. }) => {
             Problem::new(409, "active", "Enough runs of the job are active", detail)
                 .with("run", by.0)

@@ -15,10 +15,11 @@ use std::{io, thread};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde_json::{Map, Value};
 
 use crate::agenda::{Order, Record, RunId};
 use crate::clock;
-use crate::config::Job;
+use crate::config::{Job, without_secrets};
 use crate::metrics::Metrics;
 use crate::ping::Pinger;
 use crate::state::{self, Added, Row, RunNumber};
@@ -301,6 +302,12 @@ impl Board {
         self.lock().lines.get(name).and_then(Line::job)
     }
 
+    /// What a broken job was defined as.
+    #[must_use]
+    pub fn broken(&self, name: &str) -> Option<Map<String, Value>> {
+        self.lock().broken.get(name).map(|(added, _)| without_secrets(&added.definition))
+    }
+
     /// A run that has begun and may not have reached the disk, or the last one of its job.
     #[must_use]
     pub fn run(&self, number: RunNumber) -> Option<Row> {
@@ -379,6 +386,9 @@ impl Inner {
             News::Broken(broken) => {
                 let entry = |(added, why): (Added, String)| (Arc::from(&*added.name), (added, why));
                 self.broken = broken.into_iter().map(entry).collect();
+                for (name, (added, why)) in &self.broken {
+                    self.watchers.job(name, &JobView::broken(added, why));
+                }
             }
             News::Waits(order) => self.begun(&order, None),
             News::Started(order, at) => self.begun(&order, Some(at)),

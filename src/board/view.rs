@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::agenda::RunId;
-use crate::config::{Origin, without_secrets};
+use crate::config::Origin;
 use crate::state::{Added, Shown};
 
 /// A job.
@@ -72,7 +72,7 @@ impl JobView {
             running: Vec::new(),
             last_run: None,
             last_clean: None,
-            definition: Some(without_secrets(&added.definition)),
+            definition: None,
         }
     }
 }

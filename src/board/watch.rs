@@ -28,7 +28,11 @@ pub struct Event {
 }
 
 /// One who watches. Dropping it ends that.
-pub struct Watch(Receiver<Arc<Event>>);
+pub struct Watch {
+    events: Receiver<Arc<Event>>,
+    /// The number of the last event before the first that it is given; 0 if there was none.
+    pub after: u64,
+}
 
 impl Watch {
     /// The next event; `Ok(None)` if nothing happens for so long.
@@ -36,7 +40,7 @@ impl Watch {
     /// # Errors
     /// It did not keep up, and was let go.
     pub fn next(&self, patience: Duration) -> Result<Option<Arc<Event>>, TooSlow> {
-        match self.0.recv_timeout(patience) {
+        match self.events.recv_timeout(patience) {
             Ok(event) => Ok(Some(event)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(TooSlow),
@@ -67,7 +71,7 @@ impl Watchers {
     pub fn add(&mut self, job: Option<&str>) -> Watch {
         let (sender, receiver) = bounded(BEHIND);
         self.all.push(Watcher { to: sender, only: job.map(Arc::from) });
-        Watch(receiver)
+        Watch { events: receiver, after: self.last }
     }
 
     /// Whether there is any; if not, nothing has to be put into words.

@@ -77,6 +77,20 @@ impl Place {
         })
     }
 
+    /// Whether this very job is there and was written for this key: a request whose answer was lost
+    /// when the daemon was killed.
+    ///
+    /// # Errors
+    /// The file is not there, or damaged.
+    pub fn is_of(&self, added: &Added, key: &str) -> Result<bool, StateError> {
+        let definition = Value::Object(added.definition.clone()).to_string();
+        self.ask(|connection| {
+            let text = "SELECT 1 FROM added WHERE name = ?1 AND key = ?2 AND definition = ?3";
+            let params = params![added.name, key, definition];
+            Ok(connection.query_row(text, params, |_| Ok(())).optional()?.is_some())
+        })
+    }
+
     /// Writes a new definition for one that is there.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 pub mod browser;
 pub mod capture;
 pub mod guardian;
+pub mod http;
 pub mod mariadb;
 pub mod proxy;
 pub mod recountd;
