@@ -328,11 +328,35 @@ fn nothing_is_filled_in_for_a_placeholder() {
     let job = added(&json!({"query": query, "target": {"hash": "${PASSWORD}"}}));
     assert_eq!(job.work.query, query);
     assert_eq!(job.work.families[0].target, Target::Hash { key: "${PASSWORD}".to_owned() });
+    let ping = json!({"ping": {"success": "https://h/${PASSWORD}", "failure": "https://${HOST}/"}});
+    let fault = "only jobs.toml has placeholders -> set the environment variable";
+    refused(
+        &ping,
+        &[
+            &format!("/ping: `${{HOST}}` in `failure`: {fault} HOST"),
+            &format!("/ping: `${{PASSWORD}}` in `success`: {fault} PASSWORD"),
+        ],
+    );
     let faults = faults_of("${PASSWORD}", &with(&json!({"mysql": "${PASSWORD}"})));
     assert!(
         faults.len() == 2
             && faults.iter().all(|f| f.contains("`${PASSWORD}`") || f.contains("${PASSWORD}]"))
     );
+}
+
+#[test]
+fn the_path_of_a_ping_is_neither_shown_nor_taken_for_one_where_it_is_hidden() {
+    let ping = json!({"ping": {"success": "https://h.example:8000/s3cr3t"}});
+    let job = added(&ping);
+    assert_eq!(job.ping.success.as_ref().unwrap().reveal(), "https://h.example:8000/s3cr3t");
+    let shown = definition(&job);
+    assert!(!format!("{shown:?} {job:?}").contains("s3cr3t"), "{shown:?}");
+    assert!(shown["ping"]["success"].as_str().unwrap().starts_with("https://h.example:8000"));
+    let faults = faults_of("j", &shown);
+    assert!(faults.len() == 1 && faults[0].starts_with("/ping: `success` cannot be pinged"));
+    let wrong =
+        faults_of("j", &with(&json!({"ping": {"success": "ftp://h/s3cr3t", "fail": "s3cr3t"}})));
+    assert!(wrong.len() == 2 && !wrong.concat().contains("s3cr3t"), "{wrong:?}");
 }
 
 #[test]

@@ -128,9 +128,6 @@ allow_remote = «"yes"»
 #! `allow_remote` takes true or false, not a string #? write `allow_remote` as true or false
 "#;
     refused(lines);
-    refused(
-        "«admin» = 3\n#! unknown key `admin` in job good #? it takes description, timezone, cron, interval, date, start, misfire_grace, coalesce, max_instances, timeout, retries, backoff, max_backoff, jitter, kind, mysql, redis, query, targets, target, settle, ghosts, guard, redis_share\n",
-    );
     let text = format!("admin = 3\n{VALID}");
     assert_eq!(
         parse(&text).unwrap_err().problems().next().unwrap().to_string(),
@@ -178,11 +175,11 @@ fn a_token_that_is_not_there_or_can_be_guessed_is_refused_at_its_line() {
     for (placeholder, answer) in [
         (
             "${NONE}",
-            "`${NONE}`: the environment variable NONE is not set #? set the environment variable NONE",
+            "`${NONE}` in `token`: the environment variable NONE is not set #? set the environment variable NONE",
         ),
         (
             "${credential:none}",
-            "`${credential:none}`: there is no credential none \
+            "`${credential:none}` in `token`: there is no credential none \
              #? start it under systemd with LoadCredential=, or set CREDENTIALS_DIRECTORY",
         ),
         (

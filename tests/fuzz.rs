@@ -174,7 +174,7 @@ fn no_definition_is_too_strange() {
     let corpus = [
         r#"{"name": "j", "cron": "*/5 0-6,22 1,15 * MON-FRI", "query": "SELECT 1, 2", "target": {"zset": "z"}}"#,
         r#"{"interval": "1h30m", "start": "2026-11-21T03:00:00+08:00", "jitter": "5s", "query": "q", "target": {"hash": "h"}}"#,
-        r#"{"date": "2026-12-01T03:00:00", "timezone": "Africa/Monrovia", "query": "q;", "target": {"string": "u:{id}"}}"#,
+        r#"{"date": "2026-12-01T03:00:00", "timezone": "Africa/Monrovia", "query": "q;", "target": {"string": "u:{id}"}, "ping": {"success": "https://h:8000/a?b#c"}}"#,
         r#"{"date": "9998-12-31t23:59:59.999-12:00", "query": "q", "target": {"hash": "u:{id}", "field": "f"}}"#,
         r#"{"cron": "@daily", "query": "q", "ghosts": "keep", "guard": {"max_changed": "5%", "allow_empty": true}, "targets": {"a": {"zset": "z"}, "\u0000\"]=": {"hash": "h"}}}"#,
         r#"{"interval": "10ms", "query": null, "target": {"zset": null}, "guard": [[[{"a": [null]}]]], "retries": 1e5}"#,

@@ -73,10 +73,11 @@ impl Agenda {
         entry.changed_to(job, now)
     }
 
-    /// Takes note that a job may have had its last slot.
-    pub(super) fn note_end(&mut self, job: &Job) {
-        if job.origin == Origin::RunTime {
-            self.ended.push(Arc::clone(&job.name));
+    /// Takes note that a job may have had its last slot, or its last run. What counts is the job of
+    /// now: a run may be that of another one, which had its name before.
+    pub(super) fn note_end(&mut self, name: &Arc<str>) {
+        if self.jobs.get(name).is_some_and(|entry| entry.job.origin == Origin::RunTime) {
+            self.ended.push(Arc::clone(name));
         }
     }
 

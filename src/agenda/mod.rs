@@ -183,8 +183,8 @@ impl Agenda {
             self.timers.insert((next, Timer::Slot(Arc::clone(&name))));
         }
         self.outbox.push(entry.to_remember());
-        self.note_end(&entry.job);
-        self.jobs.insert(name, entry);
+        self.jobs.insert(Arc::clone(&name), entry);
+        self.note_end(&name);
     }
 
     fn remove(&mut self, name: &Arc<str>) -> Option<Entry> {

@@ -24,7 +24,7 @@ impl Agenda {
                     let due = entry.take_due(now);
                     let job = Arc::clone(&entry.job);
                     actions.push(entry.to_remember());
-                    self.note_end(&job);
+                    self.note_end(&name);
                     let Some(entry) = self.jobs.get(&name) else { continue };
                     if let Some(next) = entry.next {
                         self.timers.insert((next, Timer::Slot(name)));
@@ -209,7 +209,7 @@ impl Agenda {
                     self.active.remove(&job.name);
                 }
             }
-            self.note_end(&job);
+            self.note_end(&job.name);
             let ((started, took), run) = (span(&end, started, now), id);
             let record = Record { job, slot, run, cause, started, took, stands_for, end };
             actions.push(Action::Record(record));

@@ -32,7 +32,7 @@ impl Batch {
 
     /// How many of its slots were seen in time.
     pub fn in_grace(&self) -> usize {
-        self.slots.iter().filter(|(slot, _)| self.seen - *slot <= grace(&self.job)).count()
+        self.slots.iter().filter(|(slot, _)| is_in_grace(&self.job, self.seen - *slot)).count()
     }
 }
 
@@ -44,7 +44,8 @@ pub enum State {
     Ended,
 }
 
-/// How late a slot of the job may be seen and still run.
-pub fn grace(job: &Job) -> TimeDelta {
-    TimeDelta::from_std(job.limits.misfire_grace).unwrap()
+/// Whether a slot of the job that is seen so late still runs. The millisecond is the finest unit there is: jitter and
+/// backoff wake the loop in between.
+pub fn is_in_grace(job: &Job, late: TimeDelta) -> bool {
+    late.num_milliseconds() <= job.limits.misfire_grace.as_millis() as i64
 }

@@ -10,7 +10,7 @@ use recountd::config::Job;
 use recountd::report::Outcome;
 
 use super::asks::Turn;
-use super::batch::{Batch, CATCH_UP, State, grace};
+use super::batch::{Batch, CATCH_UP, State, is_in_grace};
 use super::lines::{CORRECTION, Lines, Pause};
 
 /// A run whose first attempt was given to the pool.
@@ -187,7 +187,10 @@ impl Ledger {
             let batch = &self.batches[&number];
             assert_eq!(order.attempt, 1, "{order:?}");
             let late = batch.seen - order.slot;
-            assert!(late <= grace(&batch.job), "seen {late} late and yet it runs (S6): {order:?}");
+            assert!(
+                is_in_grace(&batch.job, late),
+                "seen {late} late and yet it runs (S6): {order:?}"
+            );
             self.started += 1;
             let (order, phase) = (order.clone(), Phase::InPool);
             let run =
@@ -222,7 +225,7 @@ impl Ledger {
         let covered = match stands_for {
             // Up to 1000 they are counted, and beyond that called so many. Those that are over the limit come after
             // the hundred that run.
-            Some(Record::MOST) if batch.seen - slot <= grace(job) && !coalesce => {
+            Some(Record::MOST) if is_in_grace(job, batch.seen - slot) && !coalesce => {
                 batch.in_grace().saturating_sub(CATCH_UP)
             }
             Some(Record::MOST) => open,
@@ -320,7 +323,7 @@ impl Ledger {
         let in_grace = batch.in_grace();
         match end {
             SlotEnd::Missed { late: told } => {
-                assert!(late > grace(job), "it was within its grace (S6): {record:?}");
+                assert!(!is_in_grace(job, late), "it was within its grace (S6): {record:?}");
                 assert_eq!(TimeDelta::from_std(*told).unwrap(), late);
                 assert_eq!(first, 0, "one record for all of them (S6): {record:?}");
                 assert!(job.limits.coalesce || last + 1 + in_grace == batch.slots.len());
@@ -334,7 +337,7 @@ impl Ledger {
                 let known = self.runs.get(by);
                 assert!(known.is_none_or(|by| by.order.job.name == job.name), "{record:?}");
                 assert!(by < run && (known.is_some() || !self.numbers.contains(&by.0)));
-                assert!(late <= grace(job), "{record:?}");
+                assert!(is_in_grace(job, late), "{record:?}");
             }
             SlotEnd::OverLimit => {
                 assert_eq!(in_grace, CATCH_UP + last + 1 - first, "at most 100 run (S6)");

@@ -179,6 +179,18 @@ fn an_added_date_that_ended_just_before_a_kill_is_retired_at_the_next_start() {
 }
 
 #[test]
+fn an_added_date_is_retired_after_the_run_of_a_job_that_had_its_name_before() {
+    let mut world = World::new(vec![job("order-42", |_| {})]);
+    world.pass("1m");
+    world.feed(Event::Reloaded(vec![]));
+    world.ask(Command::Put(once_after(0))).unwrap();
+    world.sleep("2m");
+    assert_eq!((world.records.len(), world.retired.len()), (1, 0), "missed; a run is active");
+    world.finish(clean());
+    assert_eq!(world.retired, [name("order-42")]);
+}
+
+#[test]
 fn a_date_in_jobs_toml_is_never_retired() {
     let date = |j: &mut Job| j.trigger = Trigger::Date(midnight() + TimeDelta::seconds(60));
     let mut world = World::new(vec![job("a", date)]);
