@@ -6,10 +6,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
-use recountd::config::{self, ServerKind, Surroundings, Target, duration};
+use recountd::config::{self, Config, Family, Job, ServerKind, Surroundings, Target, duration};
 use recountd::reconcile::{Amount, Cell, Id, IdSet, read_id, read_truth};
 use recountd::schedule::{Cron, Trigger};
 use recountd::stores::check_url;
+use serde_json::{Map, Value};
 use url::Url;
 
 /// jobs.toml is valid or has problems that can be shown, and whatever it schedules goes forward.
@@ -34,6 +35,53 @@ pub fn jobs_toml(bytes: &[u8]) {
             assert!(errors.to_string().contains("jobs.toml"));
         }
     }
+}
+
+/// A job as JSON is refused with reasons, each at a place that is there, or comes out as it went in and goes forward.
+pub fn definition(bytes: &[u8]) {
+    let Ok(mut given) = serde_json::from_slice::<Map<String, Value>>(bytes) else {
+        return;
+    };
+    let name = given.remove("name").and_then(|name| name.as_str().map(str::to_owned));
+    let name = name.unwrap_or_else(|| "j".to_owned());
+    let config = servers_only();
+    match config.added(&name, &given) {
+        Ok(job) => {
+            goes_forward(&job.trigger);
+            let shown = config::definition(&job);
+            let text = Value::Object(shown.clone()).to_string();
+            let read = serde_json::from_str(&text).unwrap();
+            let again = config.added(&name, &read).unwrap();
+            assert_eq!(config::definition(&again), shown);
+            // The keys of a JSON object have no order.
+            let ordered = |mut job: Job| {
+                job.work.families.sort_by_key(Family::name);
+                job
+            };
+            assert_eq!(ordered(again), ordered(job));
+        }
+        Err(faults) => {
+            assert!(!faults.is_empty());
+            let given = Value::Object(given);
+            for fault in faults {
+                assert!(!fault.detail.is_empty() && fault.help.is_none_or(|help| !help.is_empty()));
+                let pointer = fault.pointer.as_str();
+                assert!(pointer == "/name" || given.pointer(pointer).is_some(), "{pointer}");
+            }
+        }
+    }
+}
+
+/// A file with two servers and no job.
+fn servers_only() -> Config {
+    let surroundings = Surroundings {
+        system_zone: Tz::Europe__Berlin,
+        variable: &|_| Err("none".to_owned()),
+        credential: &|_| Err("none".to_owned()),
+        check_url: &|_, _| Ok(()),
+    };
+    let text = "mysql.main.url = 'mysql://a'\nredis.main.url = 'redis://a'\njobs = {}";
+    config::parse("jobs.toml", text, &surroundings).unwrap()
 }
 
 /// A crontab line is refused with a reason, or means the same when it is read again, and goes forward. The first two

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 //! What holds for the agenda whatever happens: random jobs, weeks of a clock that the test sets, a loop that sleeps
-//! late, runs that fail and take long, clocks that step, reloads, restarts and ends. Every action is held against a
+//! late, runs that fail and take long, clocks that step, reloads, restarts and ends, and people who pause, trigger, add and remove. Every action is held against a
 //! ledger that steps through the slots one by one (see `common_agenda/ledger.rs`).
 
 mod common_agenda;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common_agenda::ledger::Ledger;
-use common_agenda::story::{BEGIN, Deed, Edit, NAMES, Story, stories};
+use common_agenda::story::{ADDED, Ask, BEGIN, Deed, Edit, NAMES, Story, stories};
 use common_agenda::{World, at, clean, failed, job};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
-use recountd::agenda::{Action, Agenda, Ended, Event, Memory, RunId, SlotEnd};
-use recountd::config::Job;
+use recountd::agenda::{Action, Agenda, Command, Ended, Event, Memory, RunId, SlotEnd};
+use recountd::config::{Job, Origin};
 
 /// After so many events within one wait the rest of it is slept through, which bounds the time that a story takes.
 const PATIENCE: usize = 150;
@@ -26,6 +26,8 @@ struct Shell {
     agenda: Agenda,
     ledger: Ledger,
     jobs: BTreeMap<Arc<str>, Arc<Job>>,
+    /// The jobs that were added at run time; they give way to those of the file.
+    added: BTreeMap<Arc<str>, Arc<Job>>,
     /// The monotonic clock, and by how much the wall clock differs from it.
     monotonic: DateTime<Utc>,
     offset: TimeDelta,
@@ -45,6 +47,7 @@ impl Shell {
             agenda: Agenda::new(Vec::new(), &memory, story.places, now, 7),
             ledger: Ledger::new(story.places),
             jobs: BTreeMap::new(),
+            added: BTreeMap::new(),
             monotonic: now,
             offset: TimeDelta::zero(),
             pool: Vec::new(),
@@ -89,7 +92,9 @@ impl Shell {
 
     /// As after a reload of the file: equal jobs, but never the same ones.
     fn read_jobs(&self) -> Vec<Arc<Job>> {
-        self.jobs.values().map(|job| Arc::new(Job::clone(job))).collect()
+        let added = self.added.iter().filter(|(name, _)| !self.jobs.contains_key(*name));
+        let all = self.jobs.values().chain(added.map(|(_, job)| job));
+        all.map(|job| Arc::new(Job::clone(job))).collect()
     }
 
     fn start(&mut self) {
@@ -116,11 +121,13 @@ impl Shell {
             }
         }
         match &event {
-            Event::Reloaded(jobs) => self.ledger.lines.swap(jobs, now),
+            Event::Reloaded(jobs) => self.ledger.reload(jobs, now),
             Event::Stopping => self.ledger.stopping = true,
-            Event::Due | Event::Finished { .. } | Event::ClockStepped(_) | Event::Commanded(_) => {}
+            Event::Commanded(command) => self.ledger.ask(command, now),
+            Event::Due | Event::Finished { .. } | Event::ClockStepped(_) => {}
         }
         for action in self.agenda.handle(now, event) {
+            self.ledger.follows(&action);
             match action {
                 Action::Start(order) => {
                     self.ledger.start(&order, now);
@@ -137,11 +144,60 @@ impl Shell {
                     self.memory.jobs.insert(Arc::clone(&job.name), memory);
                 }
                 Action::Forget(job) => {
-                    self.memory.jobs.remove(&job);
+                    assert!(self.memory.jobs.remove(&job).is_some(), "{job} was forgotten before");
+                    self.ledger.forgotten(&job);
                 }
-                Action::Waits(_) | Action::Reloaded(_) | Action::Retire(_) | Action::Answer(_) => {}
+                Action::Retire(job) => {
+                    self.ledger.retired(&job);
+                    assert!(self.added.remove(&job).is_some(), "{job} was not added");
+                }
+                Action::Answer(answer) => self.ledger.answered(&answer, now),
+                Action::Waits(order) => self.ledger.waits(&order, now),
+                Action::Reloaded(_) => {}
             }
         }
+        self.ledger.end_turn(now, &self.memory);
+    }
+
+    /// Hands on what somebody asks for, as the daemon does: no job of the file is added or removed.
+    fn ask(&mut self, ask: &Ask) {
+        let there: Vec<Arc<str>> =
+            self.read_jobs().iter().map(|job| Arc::clone(&job.name)).collect();
+        let added = self.added.keys().filter(|name| !self.jobs.contains_key(*name));
+        let added: Vec<Arc<str>> = added.cloned().collect();
+        let nth = |names: &[Arc<str>], i: usize| {
+            names.get(i % (names.len() + 1)).map_or_else(|| Arc::from("nobody"), Arc::clone)
+        };
+        let command = match ask {
+            Ask::Pause(i) => Command::Pause(nth(&there, *i)),
+            Ask::Resume(i) => Command::Resume(nth(&there, *i)),
+            Ask::Trigger(i, dry_run) => {
+                Command::Trigger { job: nth(&there, *i), dry_run: *dry_run }
+            }
+            Ask::Put(i, definition) => {
+                if self.jobs.contains_key(ADDED[*i]) {
+                    return;
+                }
+                let known = self.added.get(ADDED[*i]).cloned();
+                let known = known.unwrap_or_else(|| job(ADDED[*i], "interval = '1m'"));
+                // It may be equal to what it was, but is never the same.
+                let mut put = Job { origin: Origin::RunTime, ..Job::clone(&known) };
+                if let Some((trigger, limits)) = definition {
+                    (put.trigger, put.limits) = (trigger.clone(), limits.clone());
+                }
+                let put = Arc::new(put);
+                if !self.ledger.stopping {
+                    self.added.insert(Arc::clone(&put.name), Arc::clone(&put));
+                }
+                Command::Put(put)
+            }
+            Ask::Remove(i) => {
+                let name = nth(&added, *i);
+                self.added.remove(&name);
+                Command::Remove(name)
+            }
+        };
+        self.feed(Event::Commanded(command));
     }
 
     /// Feeds what the pool has answered by now, and what is due.
@@ -170,8 +226,9 @@ impl Shell {
         self.turn();
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, asks: &[Ask]) {
         self.feed(Event::Stopping);
+        asks.iter().for_each(|ask| self.ask(ask));
         while let Some(next) = self.pool.iter().map(|(at, ..)| *at).min() {
             self.monotonic = self.monotonic.max(next);
             self.turn();
@@ -211,9 +268,14 @@ impl Shell {
                 self.feed(Event::Reloaded(self.read_jobs()));
                 self.turn();
             }
-            Deed::Restart { killed, down, step, edits } => {
+            Deed::Ask(late, ask) => {
+                self.monotonic += *late;
+                self.ask(ask);
+                self.turn();
+            }
+            Deed::Restart { killed, asks, down, step, edits } => {
                 if !killed {
-                    self.stop();
+                    self.stop(asks);
                 }
                 self.pool.clear();
                 self.edit(edits);
@@ -238,7 +300,7 @@ fn seed() -> u64 {
 #[test]
 fn every_slot_that_comes_due_is_dealt_with_once_whatever_happens() {
     let config = ProptestConfig {
-        cases: 80,
+        cases: 120,
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..ProptestConfig::default()
@@ -246,20 +308,23 @@ fn every_slot_that_comes_due_is_dealt_with_once_whatever_happens() {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed().to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut totals = (0, 0, 0, BTreeMap::new());
+    let mut totals = (0, 0, 0, BTreeMap::new(), BTreeMap::new());
     let told = RefCell::new(&mut totals);
     let tell = |story: Story| {
         let mut shell = Shell::new(&story);
         for deed in &story.deeds {
             shell.perform(deed);
         }
-        shell.stop();
+        shell.stop(&[]);
         let mut told = told.borrow_mut();
         told.0 += shell.turns;
         told.1 += shell.ledger.slots;
         told.2 += shell.ledger.started;
         for (word, count) in shell.ledger.records {
             *told.3.entry(word).or_insert(0) += count;
+        }
+        for (word, count) in shell.ledger.answers {
+            *told.4.entry(word).or_insert(0) += count;
         }
         Ok(())
     };
@@ -269,10 +334,14 @@ fn every_slot_that_comes_due_is_dealt_with_once_whatever_happens() {
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     // A test that never comes to what it is about would always pass.
-    println!("turns, slots, starts, records: {totals:?}");
-    let words = ["clean", "failed", "missed", "skipped", "reload", "shutdown"];
-    let never = words.into_iter().find(|word| totals.3.get(word).is_none_or(|count| *count == 0));
-    assert_eq!(never, None, "{totals:?}");
+    println!("turns, slots, starts, records, answers: {totals:?}");
+    let never = |words: &[&str], counts: &BTreeMap<&str, usize>| {
+        let word = words.iter().find(|word| !counts.contains_key(**word));
+        assert_eq!(word, None, "{totals:?}");
+    };
+    never(&["clean", "failed", "missed", "skipped", "paused", "reload", "removed"], &totals.3);
+    never(&["shutdown"], &totals.3);
+    never(&["done", "refused", "triggered", "active", "retired"], &totals.4);
 }
 
 #[test]

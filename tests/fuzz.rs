@@ -10,6 +10,7 @@ mod bodies;
 use std::panic::catch_unwind;
 
 use fastrand::Rng;
+use serde_json::Value;
 
 /// What mutations put in: the ends of ranges, and what has a meaning somewhere.
 const TOKENS: [&str; 32] = [
@@ -49,6 +50,20 @@ const TOKENS: [&str; 32] = [
 
 /// Calls a body with `count` inputs, and names the one that it panics on.
 fn run(name: &str, body: fn(&[u8]), corpus: &[&str], count: usize) {
+    run_on(name, body, corpus, count, |corpus, rng| match rng.u8(..8) {
+        0 => (0..rng.usize(..40)).map(|_| rng.u8(..)).collect(),
+        _ => mutated(corpus, rng),
+    });
+}
+
+/// The same with inputs that `input` makes of the corpus.
+fn run_on(
+    name: &str,
+    body: fn(&[u8]),
+    corpus: &[&str],
+    count: usize,
+    input: fn(&[&str], &mut Rng) -> Vec<u8>,
+) {
     let seed = std::env::var("RECOUNTD_SEED").map_or(1, |seed| seed.parse().unwrap());
     let mut rng = Rng::with_seed(seed);
     let check = |input: &[u8]| {
@@ -58,11 +73,7 @@ fn run(name: &str, body: fn(&[u8]), corpus: &[&str], count: usize) {
     };
     corpus.iter().for_each(|text| check(text.as_bytes()));
     for _ in 0..count {
-        let input = match rng.u8(..8) {
-            0 => (0..rng.usize(..40)).map(|_| rng.u8(..)).collect(),
-            _ => mutated(corpus, &mut rng),
-        };
-        check(&input);
+        check(&input(corpus, &mut rng));
     }
 }
 
@@ -92,6 +103,54 @@ fn mutated(corpus: &[&str], rng: &mut Rng) -> Vec<u8> {
     input
 }
 
+/// One of the corpus, which is JSON, with values changed for others.
+fn mutated_json(corpus: &[&str], rng: &mut Rng) -> Vec<u8> {
+    let any = |rng: &mut Rng| -> Value {
+        serde_json::from_str(corpus[rng.usize(..corpus.len())]).unwrap()
+    };
+    let mut input = any(rng);
+    for _ in 0..rng.usize(1..=3) {
+        let other = any(rng);
+        let map = input.as_object_mut().unwrap();
+        let (mine, others): (Vec<String>, Vec<&String>) =
+            (map.keys().cloned().collect(), other.as_object().unwrap().keys().collect());
+        let own = mine.get(rng.usize(..=mine.len())).cloned().unwrap_or_default();
+        let taken = others.get(rng.usize(..=others.len())).map(|key| key.as_str());
+        match rng.u8(..5) {
+            0 => drop(map.remove(&own)),
+            1 => {
+                let value = mutated_value(map.get(&own).cloned(), rng);
+                map.insert(own, value);
+            }
+            2 => drop(map.insert(own, taken.map_or(Value::Null, |key| other[key].clone()))),
+            3 => drop(map.insert(TOKENS[rng.usize(..TOKENS.len())].to_owned(), Value::from(own))),
+            _ => drop(taken.map(|key| map.insert(key.to_owned(), other[key].clone()))),
+        }
+    }
+    input.to_string().into_bytes()
+}
+
+/// Another value, or the same with a token in it.
+fn mutated_value(value: Option<Value>, rng: &mut Rng) -> Value {
+    let token = TOKENS[rng.usize(..TOKENS.len())];
+    match (value, rng.u8(..4)) {
+        (Some(Value::String(text)), 0..3) => {
+            let cuts: Vec<usize> =
+                text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let (before, after) = text.split_at(cuts[rng.usize(..cuts.len())]);
+            Value::from(format!("{before}{token}{after}"))
+        }
+        (Some(Value::Object(map)), 0..3) => {
+            let inner = |(key, value): (String, Value)| (key, mutated_value(Some(value), rng));
+            Value::Object(map.into_iter().map(inner).collect())
+        }
+        (_, 0) => Value::from(rng.i64(..)),
+        (_, 1) => Value::from(f64::from_bits(rng.u64(..))),
+        (value, 2) => Value::from(vec![value.unwrap_or_default(), Value::Null]),
+        _ => serde_json::from_str(token).unwrap_or(Value::from(token)),
+    }
+}
+
 #[test]
 fn no_jobs_toml_is_too_strange() {
     let servers = "[mysql.m]\nurl = \"mysql://me:${PASSWORD}@db/app\"\n\
@@ -108,6 +167,22 @@ fn no_jobs_toml_is_too_strange() {
     let mut corpus: Vec<&str> = jobs.iter().map(String::as_str).collect();
     corpus.extend([include_str!("../jobs.toml"), servers, job, "a = [[[[", "'''", ""]);
     run("jobs_toml", bodies::jobs_toml, &corpus, 4_000);
+}
+
+#[test]
+fn no_definition_is_too_strange() {
+    let corpus = [
+        r#"{"name": "j", "cron": "*/5 0-6,22 1,15 * MON-FRI", "query": "SELECT 1, 2", "target": {"zset": "z"}}"#,
+        r#"{"interval": "1h30m", "start": "2026-11-21T03:00:00+08:00", "jitter": "5s", "query": "q", "target": {"hash": "h"}}"#,
+        r#"{"date": "2026-12-01T03:00:00", "timezone": "Africa/Monrovia", "query": "q;", "target": {"string": "u:{id}"}}"#,
+        r#"{"date": "9998-12-31t23:59:59.999-12:00", "query": "q", "target": {"hash": "u:{id}", "field": "f"}}"#,
+        r#"{"cron": "@daily", "query": "q", "ghosts": "keep", "guard": {"max_changed": "5%", "allow_empty": true}, "targets": {"a": {"zset": "z"}, "\u0000\"]=": {"hash": "h"}}}"#,
+        r#"{"interval": "10ms", "query": null, "target": {"zset": null}, "guard": [[[{"a": [null]}]]], "retries": 1e5}"#,
+        r#"{"a.b": 1, "~/": -0.0, "": 18446744073709551615, "\u007f": "\n", "mysql": "main", "redis": "redis://x"}"#,
+        "{}",
+    ];
+    run("definition", bodies::definition, &corpus, 5_000);
+    run_on("definition", bodies::definition, &corpus, 10_000, mutated_json);
 }
 
 #[test]

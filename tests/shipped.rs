@@ -16,6 +16,7 @@ fn file(name: &str) -> String {
 #[track_caller]
 fn check(jobs: &str, says: &[&str]) {
     let recountd = Recountd::new(env!("CARGO_BIN_EXE_recountd"), jobs).env("MYSQL_PASSWORD", "x");
+    let recountd = recountd.env("RECOUNTD_TOKEN", "correct horse battery staple");
     let output = recountd.output(&["check"]);
     assert_eq!(output.code(), 0, "{}", output.stderr);
     for part in says {
@@ -29,6 +30,17 @@ fn the_example_jobs_toml_is_valid() {
         &file("jobs.toml"),
         &["user-articles", "at 03:00 every day (Asia/Shanghai)", "user-followings", "every 10m"],
     );
+}
+
+#[test]
+fn what_the_example_jobs_toml_has_in_comments_is_valid_and_complete() {
+    let shipped = file("jobs.toml");
+    let (before, rest) = shipped.split_once("# [admin]\n").unwrap();
+    let (admin, after) = rest.split_once("\n\n").unwrap();
+    let lines: Vec<&str> = admin.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    let keys: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(keys, ["listen", "token", "hosts", "allow_remote"]);
+    check(&format!("{before}[admin]\n{}\n\n{after}", lines.join("\n")), &["is valid"]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! section of docs/benchmarks.md.
 //!
 //! What is measured runs in a process of its own, so that its CPU and memory are told from those of whoever measures.
-//! Where that is no program of its own, it is this one again, as `bench scheduler` and `bench limit`.
+//! Where that is no program of its own, it is this one again, as `bench scheduler`, `bench limit`,
+//! `bench besieged` and `bench crowd`.
 
 // A benchmark that cannot set up its world has nothing to measure.
 #![allow(clippy::expect_used)]
 
+mod admin;
 mod figures;
 mod jobs;
 mod limit;
@@ -16,6 +18,7 @@ mod process;
 mod reconcile;
 mod schedule;
 mod scheduler;
+mod starts;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
@@ -38,6 +41,14 @@ enum Benchmark {
     Schedule(schedule::Options),
     /// How long a run over so many counters takes and what it costs, beside the old way and its limits.
     Reconcile(reconcile::Options),
+    /// How late jobs start while a crowd is at the control plane.
+    Admin(admin::Options),
+    /// The daemon that has a crowd at its control plane.
+    #[command(hide = true)]
+    Besieged(admin::besieged::Options),
+    /// The crowd.
+    #[command(hide = true)]
+    Crowd(admin::crowd::Options),
     /// One scheduler under load, measured from inside; it prints its figures as JSON.
     #[command(hide = true)]
     Scheduler(scheduler::Options),
@@ -50,6 +61,9 @@ fn main() {
     match Arguments::parse().benchmark {
         Benchmark::Schedule(options) => schedule::measure(&options),
         Benchmark::Reconcile(options) => reconcile::measure(&options),
+        Benchmark::Admin(options) => admin::measure(&options),
+        Benchmark::Besieged(options) => admin::besieged::run(&options),
+        Benchmark::Crowd(options) => admin::crowd::gather(&options),
         Benchmark::Scheduler(options) => scheduler::measure(&options),
         Benchmark::Limit(options) => limit::reach(&options),
     }

@@ -30,6 +30,13 @@ pub fn peak_mb(process: u32) -> Option<f64> {
     field_mb(&read(process, "status")?, "VmHWM:")
 }
 
+/// How many threads a process has.
+pub fn threads(process: u32) -> u32 {
+    let status = read(process, "status").expect("Linux tells of the process");
+    let count = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("Linux tells of threads")
+}
+
 /// Whether it has ended, and waits for its parent to take notice.
 pub fn has_ended(process: u32) -> bool {
     let status = read(process, "status").unwrap_or_default();

@@ -4,11 +4,9 @@ use std::env;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use recountd::agenda::{Ended, Order};
 use recountd::jobs::Cancel;
@@ -17,6 +15,7 @@ use recountd::{clock, daemon, pool};
 use signal_hook::consts::SIGTERM;
 
 use crate::figures::{self, Figures, Lateness};
+use crate::starts::Starts;
 use crate::{jobs, process};
 
 /// How long the daemon may take to get ready: reading 10,000 jobs needs less than a second.
@@ -65,7 +64,7 @@ pub fn measure(options: &Options) {
 }
 
 /// The socket by which the daemon tells systemd that its schedule runs; here it tells us.
-fn listen_as_systemd() -> UnixDatagram {
+pub fn listen_as_systemd() -> UnixDatagram {
     let path = env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET names a socket to be made");
     let socket = UnixDatagram::bind(path).expect("the socket can be made");
     socket.set_read_timeout(Some(PATIENCE)).expect("the socket takes a time-out");
@@ -93,39 +92,5 @@ fn watch(systemd: &UnixDatagram, starts: &Starts, due: u32, seconds: u32) -> Fig
         cpu_percent: cpu.as_secs_f64() / length.as_secs_f64() * 100.0,
         memory_mb,
         peak_mb,
-    }
-}
-
-/// The starts of all runs. Workers write to it side by side without waiting for each other, or they would measure
-/// that.
-struct Starts {
-    used: AtomicUsize,
-    /// The second of the slot above, the microseconds from it to the start below.
-    starts: Vec<AtomicU64>,
-}
-
-impl Starts {
-    fn with_room(room: usize) -> Self {
-        Self { used: AtomicUsize::new(0), starts: (0..room).map(|_| AtomicU64::new(0)).collect() }
-    }
-
-    fn add(&self, slot: DateTime<Utc>, start: DateTime<Utc>) {
-        let late = (start - slot).num_microseconds().unwrap_or(i64::MAX).max(0);
-        let late = u32::try_from(late).unwrap_or(u32::MAX);
-        let second = u32::try_from(slot.timestamp()).unwrap_or(u32::MAX);
-        if let Some(place) = self.starts.get(self.used.fetch_add(1, Ordering::Relaxed)) {
-            place.store(u64::from(second) << 32 | u64::from(late), Ordering::Relaxed);
-        }
-    }
-
-    /// How late the runs started whose slot lies in this time, in microseconds.
-    fn lateness_of_slots(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<u32> {
-        let within = |start: &u64| {
-            let second = i64::try_from(start >> 32).unwrap_or_default();
-            from.timestamp() < second && second <= to.timestamp()
-        };
-        let starts = self.starts.iter().map(|start| start.load(Ordering::Relaxed));
-        // The cast keeps the lower half, which is what is wanted.
-        starts.filter(within).map(|start| start as u32).collect()
     }
 }

@@ -43,6 +43,8 @@ impl Agenda {
             }
             Command::Put(job) => {
                 let entry = match self.remove(&job.name) {
+                    // As after a reload: what is the same keeps all it has.
+                    Some(entry) if *entry.job == *job => entry,
                     Some(entry) => self.redefine(entry, job, now),
                     None => Entry::new(job, now),
                 };

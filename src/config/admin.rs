@@ -118,8 +118,7 @@ fn address(text: &str) -> Option<Address> {
 /// show around.
 fn token(item: &Item<'_>, surroundings: &Surroundings<'_>) -> Option<Token> {
     let template = item.text("a placeholder in quotes, as in \"${RECOUNTD_TOKEN}\"")?;
-    let inner = template.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    if inner.is_none_or(|name| name.contains(['$', '{', '}'])) {
+    if placeholder::only(template).is_none() {
         return item.fail(Problem::OpenToken);
     }
     match placeholder::fill(&item.key, template, surroundings) {

@@ -48,10 +48,13 @@ impl Config {
                 let found = line.checked_sub(1).and_then(|line| keys.get(line));
                 let pointer = match (found, problem) {
                     (_, Problem::JobName(_)) => "/name".to_owned(),
-                    (Some(key), _) => pointer(key),
+                    (Some(key), _) => pointer("", key),
                     (None, _) => String::new(),
                 };
-                Fault { pointer, detail: problem.to_string(), help: problem.help() }
+                match found {
+                    Some(key) if is_instant(key) => no_instant(pointer, key, problem),
+                    _ => Fault { pointer, detail: problem.to_string(), help: problem.help() },
+                }
             };
             problems.iter().map(fault).collect::<Vec<Fault>>()
         });
@@ -67,43 +70,74 @@ fn key<'a>((key, _): (&'a String, &Value)) -> &'a str {
     key
 }
 
-fn pointer(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+fn pointer(parent: &str, key: &str) -> String {
+    format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The keys whose values are instants: TOML has a type for them, JSON has not.
+fn is_instant(key: &str) -> bool {
+    ["date", "start"].contains(&key)
+}
+
+/// What is wrong with an instant, and how JSON has it.
+fn no_instant(pointer: String, key: &str, problem: &Problem) -> Fault {
+    let detail = match problem {
+        Problem::WrongType { found: "a string", .. } => format!("`{key}` is not a date-time"),
+        Problem::WrongType { found, .. } => format!("`{key}` takes a date-time, not {found}"),
+        problem => problem.to_string(),
+    };
+    let help = match problem {
+        Problem::WrongType { .. } | Problem::NotADateTime(_) | Problem::NoSuchDateTime(_) => {
+            Some("write it as in \"2030-01-01T03:00:00+08:00\"".to_owned())
+        }
+        problem => problem.help(),
+    };
+    Fault { pointer, detail, help }
 }
 
 /// A document with one table of this name, each key on a line of its own, so that a place in the text
-/// tells the key. Keys that are null are left out and blamed.
+/// tells the key. Whatever is null is left out and blamed: TOML has no null.
 fn to_toml(name: &str, definition: &Map<String, Value>) -> (String, Vec<Fault>) {
     let mut text = format!("[{}]\n", quoted(name));
-    let mut faults = Vec::new();
+    let mut nulls = Vec::new();
     for (key, value) in definition {
-        if value.is_null() {
-            let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
-            faults.push(Fault { pointer: pointer(key), detail, help });
-            continue;
+        let at = pointer("", key);
+        let instant = value.as_str().filter(|t| is_instant(key) && t.parse::<Datetime>().is_ok());
+        let value = match instant {
+            Some(instant) => Some(instant.to_owned()),
+            None => inline(value, key, &at, &mut nulls),
+        };
+        if let Some(value) = value {
+            writeln!(text, "{} = {value}", quoted(key)).ok();
         }
-        let is_instant = ["date", "start"].contains(&key.as_str());
-        let instant = value.as_str().filter(|text| is_instant && text.parse::<Datetime>().is_ok());
-        let value = instant.map_or_else(|| inline(value), str::to_owned);
-        writeln!(text, "{} = {value}", quoted(key)).ok();
     }
-    (text, faults)
+    (text, nulls)
 }
 
-fn inline(value: &Value) -> String {
-    let list = |items: Vec<String>| items.join(", ");
-    match value {
-        // TOML has no null; a text in its place is blamed for its type.
-        Value::Null => quoted("null"),
+/// The value as TOML has it on one line; `None` where it is null.
+fn inline(value: &Value, key: &str, at: &str, nulls: &mut Vec<Fault>) -> Option<String> {
+    Some(match value {
+        Value::Null => {
+            let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
+            nulls.push(Fault { pointer: at.to_owned(), detail, help });
+            return None;
+        }
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(text) => quoted(text),
-        Value::Array(items) => format!("[{}]", list(items.iter().map(inline).collect())),
-        Value::Object(entries) => {
-            let entry =
-                |(key, value): (&String, &Value)| format!("{} = {}", quoted(key), inline(value));
-            format!("{{ {} }}", list(entries.iter().map(entry).collect()))
+        Value::Array(items) => {
+            let item = |(i, item): (usize, &Value)| inline(item, key, &format!("{at}/{i}"), nulls);
+            let items: Vec<String> = items.iter().enumerate().filter_map(item).collect();
+            format!("[{}]", items.join(", "))
         }
-    }
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| {
+                let value = inline(value, key, &pointer(at, key), nulls)?;
+                Some(format!("{} = {value}", quoted(key)))
+            };
+            let entries: Vec<String> = entries.iter().filter_map(entry).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+    })
 }
 
 /// A TOML basic string. JSON's escapes are TOML's as well, but TOML also escapes DEL.
@@ -127,7 +161,8 @@ pub fn without_secrets(definition: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// A job as the keys of its table, the defaults filled in. Given to [`Config::added`], it makes an
-/// equal job; but the URLs of `ping` are secrets, shown without their path, and have to be given anew.
+/// equal job, but for the order of its targets, since the keys of a JSON object have none, and for ping
+/// URLs, which are secrets and are shown without their path and have to be given anew.
 #[must_use]
 pub fn definition(job: &Job) -> Map<String, Value> {
     let mut map = Map::new();
@@ -189,7 +224,10 @@ pub fn definition(job: &Job) -> Map<String, Value> {
 #[must_use]
 pub fn trigger(job: &Job) -> Vec<(&'static str, String)> {
     let instant = |at: DateTime<Utc>| {
-        at.with_timezone(&job.zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+        let local = at.with_timezone(&job.zone).to_rfc3339_opts(SecondsFormat::AutoSi, false);
+        // Before zones had whole minutes, the text of a local time is some seconds off.
+        let is_exact = DateTime::parse_from_rfc3339(&local).is_ok_and(|read| read == at);
+        if is_exact { local } else { at.to_rfc3339_opts(SecondsFormat::AutoSi, true) }
     };
     match &job.trigger {
         Trigger::Cron(cron) => vec![("cron", cron.source().to_owned())],

@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use url::Url;
 
 use super::mask;
+use super::placeholder;
 use super::problem::Problem;
 
 /// Everything that is wrong with one jobs.toml. `Display` shows all of it, passwords masked.
@@ -77,29 +78,50 @@ const MASK: &str = "***";
 /// Masks what may be a secret: the offending line is shown to people, and a password never is.
 ///
 /// In the tables of servers every value is masked but a URL that plainly has no password in it,
-/// placeholders apart; elsewhere, whatever stands between `://user:` and `@`, and of a ping all but
-/// its host.
+/// placeholders apart; in `[admin]`, every value but those that are known to be none; elsewhere, the
+/// value of a key that is named like a secret, whatever stands between `://user:` and `@`, and of a
+/// ping all but its host.
 fn mask_passwords(text: &str) -> (String, Vec<Cut>) {
     let mut shown = String::with_capacity(text.len());
     let mut cuts = Vec::new();
     let mut at = 0;
-    let (mut in_server, mut in_ping) = (false, false);
+    let (mut table, mut is_plain, mut in_ping) = (Part::Open, false, false);
     for line in text.split_inclusive('\n') {
         let begin = line.trim_start();
         if begin.starts_with('[') {
-            in_server = names_server(begin.trim_start_matches('['));
+            (table, is_plain) = (Part::named(begin.trim_start_matches('[')), false);
             in_ping = mask::opens_ping(begin);
         }
-        let of_server = in_server || (names_server(begin) && begin.contains(['.', '{']));
-        let secrets = if of_server {
-            value(line).into_iter().collect()
-        } else {
-            let mut secrets = mask::of_pings(line, in_ping);
-            secrets.extend(password(line));
-            mask::merged(secrets)
+        let part = match table {
+            Part::Open if begin.contains(['.', '{']) => Part::named(begin),
+            _ => table,
         };
+        if begin.contains('{') && !begin.contains('}') {
+            // An inline table over several lines: what follows belongs to it.
+            table = part;
+        }
+        let has_key = !begin.starts_with('#');
+        let key = begin.split_once('=').filter(|_| has_key).map(|(key, _)| last_name(key));
+        let secret = match part {
+            Part::Servers => value(line),
+            Part::Admin => {
+                // A value over several lines is like its first one.
+                if let Some(key) = &key {
+                    is_plain = PLAIN.contains(&key.as_str()) && line.matches('=').count() == 1;
+                }
+                if is_plain { password(line) } else { closed_value(line) }
+            }
+            Part::Open if key.is_some_and(|key| SECRET.iter().any(|w| key.contains(w))) => {
+                closed_value(line)
+            }
+            Part::Open => password(line),
+        };
+        let mut secrets: Vec<Range<usize>> = secret.into_iter().collect();
+        if let Part::Open = part {
+            secrets.extend(mask::of_pings(line, in_ping));
+        }
         let mut done = 0;
-        for secret in secrets {
+        for secret in mask::merged(secrets) {
             shown.push_str(line.get(done..secret.start).unwrap_or_default());
             shown.push_str(MASK);
             done = secret.end;
@@ -111,28 +133,69 @@ fn mask_passwords(text: &str) -> (String, Vec<Cut>) {
     (shown, cuts)
 }
 
-fn names_server(text: &str) -> bool {
-    let name = text.trim_start_matches([' ', '"', '\'']);
-    ["mysql", "redis"].iter().any(|kind| name.starts_with(kind))
+/// The keys of `[admin]` that hold no secret.
+const PLAIN: [&str; 3] = ["listen", "hosts", "allow_remote"];
+/// What the name of a key is like whose value is a secret, wherever it was put by mistake.
+const SECRET: [&str; 3] = ["token", "password", "secret"];
+
+/// Which part of the file a line belongs to.
+#[derive(Clone, Copy)]
+enum Part {
+    Servers,
+    Admin,
+    Open,
 }
 
-/// Where the value stands on a line of a server's table, if it may hold a secret.
-fn value(line: &str) -> Option<Range<usize>> {
+impl Part {
+    fn named(text: &str) -> Self {
+        let name = text.trim_start_matches([' ', '\t', '"', '\'']);
+        match () {
+            () if name.starts_with("mysql") || name.starts_with("redis") => Self::Servers,
+            () if name.starts_with("admin") => Self::Admin,
+            () => Self::Open,
+        }
+    }
+}
+
+/// The last name of a dotted key, without its quotes.
+fn last_name(key: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or_default();
+    last.trim_matches([' ', '\t', '"', '\'']).to_ascii_lowercase()
+}
+
+/// Where the value stands on a line, unless it is nothing but the name of a placeholder.
+fn closed_value(line: &str) -> Option<Range<usize>> {
+    let range = written_value(line)?;
+    let text = line.get(range.clone())?;
+    let inside = |quote| text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+    let quoted = inside('"').or_else(|| inside('\''));
+    quoted.and_then(placeholder::only).is_none().then_some(range)
+}
+
+/// Where whatever stands behind the `=` of a line is; all of it in a line without one.
+fn written_value(line: &str) -> Option<Range<usize>> {
     let trimmed = line.trim();
     if trimmed.is_empty() || trimmed.starts_with(['[', '#']) {
         return None;
     }
     let begin = line.find('=').map_or(0, |equals| equals + 1);
     let end = line.trim_end().len();
-    let begin = begin + line.get(begin..end)?.len() - line.get(begin..end)?.trim_start().len();
-    let text = line.get(begin..end)?;
+    let written = line.get(begin..end)?;
+    let begin = begin + written.len() - written.trim_start().len();
+    (begin < end).then_some(begin..end)
+}
+
+/// Where the value stands on a line of a server's table, if it may hold a secret.
+fn value(line: &str) -> Option<Range<usize>> {
+    let range = written_value(line)?;
+    let text = line.get(range.clone())?;
     // A number, a truth value or an empty table in the place of a URL hides nothing.
     if ["true", "false"].contains(&text)
         || text.bytes().all(|b| b.is_ascii_digit() || b"{}[]., ".contains(&b))
     {
         return None;
     }
-    (!text.is_empty() && !has_no_password(text)).then_some(begin..end)
+    (!has_no_password(text)).then_some(range)
 }
 
 /// Whether a quoted URL has, apart from placeholders, no password and nothing that could be one.

@@ -1,4 +1,4 @@
-//! Fills `${NAME}` and `${credential:NAME}` into the URL of a server or a ping.
+//! Fills `${NAME}` and `${credential:NAME}` into the URL of a server or a ping, or into a token.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -38,4 +38,13 @@ pub fn fill(key: &str, template: &str, from: &Surroundings<'_>) -> Result<String
     }
     filled.push_str(rest);
     Ok(filled)
+}
+
+/// What stands between the braces, if `text` is one placeholder and nothing else. A shell's
+/// `${NAME:-value}` is none: its value would be shown as if it were a name.
+pub fn only(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+    let name = inner.strip_prefix("credential:").unwrap_or(inner);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    (!name.is_empty() && name.chars().all(is_name)).then_some(inner)
 }

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta, Utc};
+use chrono::{
+    DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta, Utc,
+};
 use chrono_tz::Tz;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -244,8 +246,10 @@ impl<'d> Item<'d> {
         }
         // Slots are told apart by the millisecond, also over a restart.
         let whole = |at: DateTime<Utc>| at.trunc_subsecs(3);
+        // With any offset the year has to have four digits, or it could not be written down.
         to_utc(value, zone)
             .map(whole)
+            .filter(|at| (1..=9998).contains(&at.year()))
             .or_else(|| self.fail(Problem::NoSuchDateTime(self.key.clone())))
     }
 

@@ -1,8 +1,9 @@
-//! The slots that came due together.
+//! The slots that came due together, and the moment of a trigger, which is like a slot of its own.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use recountd::agenda::Cause;
 use recountd::config::Job;
 
 /// How many late slots run at once without coalesce (S6).
@@ -12,6 +13,7 @@ pub const CATCH_UP: usize = 100;
 #[derive(Debug)]
 pub struct Batch {
     pub job: Arc<Job>,
+    pub cause: Cause,
     pub seen: DateTime<Utc>,
     /// When the longest jitter is over.
     pub ready_by: DateTime<Utc>,

@@ -5,29 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use recountd::agenda::{Agenda, Ended, Order, Record, RunId, SlotEnd};
+use recountd::agenda::{Agenda, Cause, Ended, Order, Record, RunId, SlotEnd};
 use recountd::config::Job;
 use recountd::report::Outcome;
 
+use super::asks::Turn;
 use super::batch::{Batch, CATCH_UP, State, grace};
-use super::lines::{CORRECTION, Lines};
+use super::lines::{CORRECTION, Lines, Pause};
 
 /// A run whose first attempt was given to the pool.
 #[derive(Debug)]
-struct Run {
+pub(super) struct Run {
     /// Its batch, and its slots in there.
     batch: u64,
     slots: (usize, usize),
     started: DateTime<Utc>,
-    order: Order,
+    pub(super) order: Order,
     generation: u64,
     /// How the latest attempt that ran ended, and which it was.
     ran: Option<(Outcome, u32)>,
-    phase: Phase,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     InPool,
     /// The agenda has to say in the same turn whether it is tried again.
     Answered {
@@ -41,20 +42,25 @@ enum Phase {
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub lines: Lines,
-    batches: BTreeMap<u64, Batch>,
-    /// The first batch of the turn that is being looked at.
-    turn: u64,
-    next_batch: u64,
-    runs: BTreeMap<RunId, Run>,
-    /// Every number that a run ever had, and the highest one that the agenda has given.
-    numbers: BTreeSet<u64>,
-    last_number: u64,
-    places: usize,
+    pub(super) batches: BTreeMap<u64, Batch>,
+    /// The first batch of the turn that is being looked at, and what that turn has to bring.
+    pub(super) turn: u64,
+    pub(super) expected: Turn,
+    pub(super) next_batch: u64,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    /// The active runs that were told of, with their job and when they were begun.
+    pub(super) begun: BTreeMap<RunId, (Arc<str>, DateTime<Utc>)>,
+    /// Every number that a run ever had, the highest that was told of, and the highest that the agenda has given.
+    pub(super) numbers: BTreeSet<u64>,
+    pub(super) last_told: u64,
+    pub(super) last_number: u64,
+    pub(super) places: usize,
     pub stopping: bool,
     /// How much was checked, so that a test which checks nothing is found out.
     pub slots: usize,
     pub started: usize,
     pub records: BTreeMap<&'static str, usize>,
+    pub answers: BTreeMap<&'static str, usize>,
 }
 
 impl Ledger {
@@ -67,10 +73,21 @@ impl Ledger {
     pub fn restart(&mut self, jobs: &[Arc<Job>], now: DateTime<Utc>) {
         self.batches.clear();
         self.runs.clear();
+        self.begun.clear();
         self.stopping = false;
         self.last_number = self.last_run();
         self.lines.correct(now, |line| line.done > now + CORRECTION);
-        self.lines.swap(jobs, now);
+        // A pause outlives the daemon, its record does not.
+        for pause in self.lines.by_name.values_mut().filter_map(|line| line.pause.as_mut()) {
+            *pause = Pause::new(pause.since);
+        }
+        self.expected.forgets.extend(self.lines.swap(jobs, now));
+    }
+
+    /// A reload swaps the jobs in (S14).
+    pub fn reload(&mut self, jobs: &[Arc<Job>], now: DateTime<Utc>) {
+        self.expected.reloads = true;
+        self.expected.forgets.extend(self.lines.swap(jobs, now));
     }
 
     /// The wall clock stepped by `by` and shows `now` (S12).
@@ -103,10 +120,17 @@ impl Ledger {
                 slots.push((slot, State::Open));
                 line.done = slot;
             }
-            if !slots.is_empty() {
-                self.slots += slots.len();
+            self.slots += slots.len();
+            let Some((latest, _)) = slots.last() else { continue };
+            if let Some(pause) = &mut line.pause {
+                pause.passed += slots.len();
+                pause.latest = Some(*latest);
+                self.last_number += u64::from(pause.number.is_none());
+                self.expected.passes.insert(Arc::clone(&line.job.name), *pause);
+            } else {
                 let (job, ready_by) = (Arc::clone(&line.job), now + line.job.limits.jitter);
-                let batch = Batch { job, seen: now, ready_by, slots, numbers: (0, 0) };
+                let (cause, seen, numbers) = (Cause::Slot, now, (0, 0));
+                let batch = Batch { job, cause, seen, ready_by, slots, numbers };
                 self.last_number += batch.numbered() as u64;
                 self.batches.insert(self.next_batch, batch);
                 self.next_batch += 1;
@@ -115,6 +139,7 @@ impl Ledger {
         for batch in self.batches.range_mut(self.turn..).map(|(_, batch)| batch) {
             batch.numbers = (before + 1, self.last_number);
         }
+        self.expected.numbers = (before + 1, self.last_number);
         for run in self.runs.values_mut() {
             // It may wait for a place from here on, and the clock creep back meanwhile.
             if matches!(run.phase, Phase::BackingOff(Some(until)) if until <= now) {
@@ -125,11 +150,11 @@ impl Ledger {
 
     /// The highest number that a run has had.
     pub fn last_run(&self) -> u64 {
-        self.numbers.last().copied().unwrap_or_default()
+        self.numbers.last().copied().unwrap_or_default().max(self.last_told)
     }
 
     /// How many runs of a job are active, as far as the actions have said.
-    fn active(&self, name: &str) -> usize {
+    pub(super) fn active(&self, name: &str) -> usize {
         let batches = self.batches.values().filter(|batch| &*batch.job.name == name);
         let runs = batches.map(|batch| {
             let open = batch.slots.iter().filter(|(_, state)| *state != State::Ended).count();
@@ -149,12 +174,15 @@ impl Ledger {
         if let Some(run) = self.runs.get_mut(&order.run) {
             let Phase::BackingOff(until) = run.phase else { panic!("started twice: {order:?}") };
             assert_eq!(until, None, "a retry came before its backoff was over (S9): {order:?}");
-            assert_eq!((order.slot, order.attempt), (run.order.slot, run.order.attempt + 1));
+            let (attempt, before) = (run.order.attempt + 1, &run.order);
+            assert_eq!((order.slot, order.attempt), (before.slot, attempt));
+            assert_eq!(order.cause, before.cause, "{order:?}");
             run.order = order.clone();
             run.generation = generation;
             run.phase = Phase::InPool;
         } else {
-            let of = (order.run, &*order.job.name, order.slot);
+            self.tell(order, now);
+            let of = (order.run, &*order.job.name, order.slot, order.cause);
             let (number, slots) = self.take(of, None, State::Started);
             let batch = &self.batches[&number];
             assert_eq!(order.attempt, 1, "{order:?}");
@@ -175,7 +203,7 @@ impl Ledger {
     #[track_caller]
     fn take(
         &mut self,
-        (run, name, slot): (RunId, &str, DateTime<Utc>),
+        (run, name, slot, cause): (RunId, &str, DateTime<Utc>, Cause),
         stands_for: Option<u32>,
         state: State,
     ) -> (u64, (usize, usize)) {
@@ -183,7 +211,8 @@ impl Ledger {
         let found = self.batches.iter_mut().find_map(|(number, batch)| {
             let last = batch.slots.iter().position(|s| *s == (slot, State::Open))?;
             let fits = batch.numbers.0 <= run.0 && run.0 <= batch.numbers.1;
-            (fits && &*batch.job.name == name).then_some((*number, batch, last))
+            (fits && batch.cause == cause && &*batch.job.name == name)
+                .then_some((*number, batch, last))
         });
         let Some((number, batch, last)) = found else {
             panic!("{name} {slot}, run {run}: was not due, or was dealt with before")
@@ -238,13 +267,18 @@ impl Ledger {
 
     pub fn record(&mut self, record: &Record) {
         *self.records.entry(record.end.word()).or_default() += 1;
+        if let SlotEnd::Paused { since } = record.end {
+            return self.pass_over(record, since);
+        }
+        self.begun.remove(&record.run);
         let Record { job, slot, run, stands_for, end, .. } = record;
         let Some(of) = self.runs.remove(run) else {
             assert_eq!((record.started, record.took), (None, None), "{record:?}");
             return self.record_unstarted(record);
         };
         let (first, last) = of.slots;
-        assert_eq!((&of.order.job.name, of.order.slot), (&job.name, *slot), "{record:?}");
+        let ordered = (&of.order.job.name, of.order.slot, of.order.cause);
+        assert_eq!(ordered, (&job.name, *slot, record.cause), "{record:?}");
         assert_eq!(capped(last + 1 - first), *stands_for, "{record:?}");
         // Nothing but a reload or the end interrupts a backoff; what is tried again has not ended.
         let gone = !self.lines.by_name.contains_key(&job.name);
@@ -269,13 +303,16 @@ impl Ledger {
         let Record { job, slot, run, stands_for, end, .. } = record;
         let at_once = match end {
             SlotEnd::Missed { .. } | SlotEnd::Skipped { .. } | SlotEnd::OverLimit => true,
-            SlotEnd::Reload | SlotEnd::Shutdown => false,
-            SlotEnd::Paused { .. } | SlotEnd::Removed => panic!("nobody asked: {record:?}"),
-            SlotEnd::Ran { .. } | SlotEnd::Expired { .. } => panic!("never started: {record:?}"),
+            SlotEnd::Reload | SlotEnd::Removed | SlotEnd::Shutdown => false,
+            SlotEnd::Paused { .. } | SlotEnd::Ran { .. } | SlotEnd::Expired { .. } => {
+                panic!("never started: {record:?}")
+            }
         };
+        assert!(!at_once || record.cause == Cause::Slot, "nobody waits for it: {record:?}");
         let told = at_once.then_some(*stands_for);
         let active = self.active(&job.name);
-        let (number, (first, last)) = self.take((*run, &*job.name, *slot), told, State::Ended);
+        let (number, (first, last)) =
+            self.take((*run, &*job.name, *slot, record.cause), told, State::Ended);
         assert_eq!(capped(last + 1 - first), *stands_for, "{record:?}");
         assert!(!at_once || number >= self.turn, "told of too late: {record:?}");
         let batch = &self.batches[&number];
@@ -302,10 +339,16 @@ impl Ledger {
             SlotEnd::OverLimit => {
                 assert_eq!(in_grace, CATCH_UP + last + 1 - first, "at most 100 run (S6)");
             }
-            SlotEnd::Reload => assert!(!self.lines.by_name.contains_key(&job.name), "{record:?}"),
+            SlotEnd::Reload => assert!(self.is_gone(&job.name, false), "{record:?}"),
+            SlotEnd::Removed => assert!(self.is_gone(&job.name, true), "{record:?}"),
             _ => assert!(self.stopping, "{record:?}"),
         }
         self.close(number, (first, last));
+    }
+
+    /// Whether the job left the schedule in this turn, by a command or by a reload.
+    fn is_gone(&self, name: &str, by_command: bool) -> bool {
+        by_command != self.expected.reloads && !self.lines.by_name.contains_key(name)
     }
 
     fn close(&mut self, number: u64, (first, last): (usize, usize)) {
@@ -348,6 +391,10 @@ impl Ledger {
             let (active, most) = (self.active(&batch.job.name), batch.job.limits.max_instances);
             assert!(active <= most as usize, "{active} runs of {} (S7)", batch.job.name);
         }
+        for name in self.lines.by_name.keys() {
+            let told = self.begun.values().filter(|(job, _)| job == name).count();
+            assert_eq!(told, self.active(name), "each run of {name} that begins is told of");
+        }
         if in_pool.len() < self.places {
             for run in self.runs.values() {
                 assert_ne!(run.phase, Phase::BackingOff(None), "{run:?}");
@@ -366,6 +413,6 @@ impl Ledger {
     }
 }
 
-fn capped(slots: usize) -> u32 {
+pub(super) fn capped(slots: usize) -> u32 {
     u32::try_from(slots).unwrap_or(Record::MOST).min(Record::MOST)
 }

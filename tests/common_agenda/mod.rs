@@ -6,6 +6,7 @@
 // A test that cannot set up its world has nothing to say: it shall stop at once, and loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod asks;
 mod batch;
 pub mod ledger;
 pub mod lines;

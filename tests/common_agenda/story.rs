@@ -16,6 +16,9 @@ use super::{at, clean, failed};
 /// When every story begins: before a night with two passes of one hour in Berlin.
 pub const BEGIN: &str = "2026-10-23T00:00:00Z";
 pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+/// Those that are added while the daemon runs; the file may have the first of them.
+pub const ADDED: [&str; 3] = ["d", "e", "f"];
+
 /// What can befall the daemon.
 #[derive(Debug, Clone)]
 pub enum Deed {
@@ -32,7 +35,35 @@ pub enum Deed {
     /// SIGHUP with an edited jobs.toml, while the loop is so late that slots are due.
     Reload(TimeDelta, Vec<Edit>),
     /// It ends, by kill -9 or after all runs have ended, and starts again some time later with the clock set.
-    Restart { killed: bool, down: TimeDelta, step: TimeDelta, edits: Vec<Edit> },
+    /// Meanwhile, somebody still asks for things.
+    Restart { killed: bool, asks: Vec<Ask>, down: TimeDelta, step: TimeDelta, edits: Vec<Edit> },
+    /// Somebody asks for something, while the loop is so late that slots may be due.
+    Ask(TimeDelta, Ask),
+}
+
+/// What people and programs ask for, by the place of the job among those that there are; one more is a wrong name.
+#[derive(Clone)]
+pub enum Ask {
+    Pause(usize),
+    Resume(usize),
+    Trigger(usize, bool),
+    /// One of [`ADDED`], new or with another definition; `None`: the one that it has.
+    Put(usize, Option<(Trigger, Limits)>),
+    /// One of those that were added.
+    Remove(usize),
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pause(i) => write!(f, "pause #{i}"),
+            Self::Resume(i) => write!(f, "resume #{i}"),
+            Self::Trigger(i, dry) => write!(f, "trigger #{i}, dry: {dry}"),
+            Self::Put(i, Some((t, l))) => write!(f, "put {} {} {l:?}", ADDED[*i], t.identity()),
+            Self::Put(i, None) => write!(f, "put {} as it is", ADDED[*i]),
+            Self::Remove(i) => write!(f, "take out the added #{i}"),
+        }
+    }
 }
 
 /// What becomes of one job in jobs.toml.
@@ -114,7 +145,7 @@ prop_compose! {
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let which = 0..NAMES.len();
     let edit = prop_oneof![
-        1 => which.clone().prop_map(Edit::Remove),
+        2 => which.clone().prop_map(Edit::Remove),
         2 => (which.clone(), limits()).prop_map(|(i, limits)| Edit::Limits(i, limits)),
         2 => (which, triggers(), limits()).prop_map(|(i, t, limits)| Edit::Define(i, t, limits)),
     ];
@@ -131,6 +162,20 @@ fn steps() -> impl Strategy<Value = TimeDelta> {
     ]
 }
 
+fn asks() -> impl Strategy<Value = Ask> {
+    let which = 0..2 * NAMES.len();
+    // What is added is due once more often than not, and soon, so that it comes to its end.
+    let soon = length(1..20_000_000).prop_map(|after| Trigger::Date(at(BEGIN) + after));
+    let definition = prop::option::weighted(0.8, (prop_oneof![soon, triggers()], limits()));
+    prop_oneof![
+        4 => which.clone().prop_map(Ask::Pause),
+        3 => which.clone().prop_map(Ask::Resume),
+        4 => (which.clone(), any::<bool>()).prop_map(|(i, dry)| Ask::Trigger(i, dry)),
+        6 => (0..ADDED.len(), definition).prop_map(|(i, to)| Ask::Put(i, to)),
+        5 => which.prop_map(Ask::Remove),
+    ]
+}
+
 fn deeds() -> impl Strategy<Value = Deed> {
     let step = prop_oneof![3 => Just(TimeDelta::zero()), 1 => steps()];
     prop_oneof![
@@ -140,9 +185,10 @@ fn deeds() -> impl Strategy<Value = Deed> {
         2 => steps().prop_map(Deed::Step),
         1 => (-900_i64..900).prop_map(|ms| Deed::Creep(TimeDelta::milliseconds(ms))),
         1 => (0_i64..2).prop_map(|ms| Deed::Brink(TimeDelta::milliseconds(ms))),
-        3 => (length(1..300_000), edits()).prop_map(|(late, edits)| Deed::Reload(late, edits)),
-        2 => (any::<bool>(), length(1..86_400_000), step, edits())
-            .prop_map(|(killed, down, step, edits)| Deed::Restart { killed, down, step, edits }),
+        4 => (length(1..300_000), edits()).prop_map(|(late, edits)| Deed::Reload(late, edits)),
+        2 => (any::<bool>(), prop::collection::vec(asks(), 0..3), length(1..86_400_000), step, edits())
+            .prop_map(|(killed, asks, down, step, edits)| Deed::Restart { killed, asks, down, step, edits }),
+        15 => (length(1..300_000), asks()).prop_map(|(late, ask)| Deed::Ask(late, ask)),
     ]
 }
 

@@ -200,6 +200,18 @@ fn a_rescheduled_date_runs_at_its_new_time_only() {
 }
 
 #[test]
+fn s9_a_job_that_is_put_as_it_is_keeps_the_retries_of_its_run() {
+    let minutely = || job("a", |j| j.origin = Origin::RunTime);
+    let mut world = World::new(vec![]);
+    world.ask(Command::Put(minutely())).unwrap();
+    world.pass("1m");
+    world.ask(Command::Put(minutely())).unwrap();
+    world.finish(failed(true));
+    world.pass("1s");
+    assert_eq!((world.started.len(), world.records.len()), (2, 0));
+}
+
+#[test]
 fn s15_while_stopping_nothing_new_is_begun_but_a_pause_is_remembered() {
     let mut world = World::new(vec![job("a", |_| {})]);
     world.feed(Event::Stopping);
