@@ -36,6 +36,8 @@ use control::ControlError;
 const SLICE: Duration = Duration::from_secs(60);
 /// A difference between the two clocks that is called a step (S12).
 const STEP: TimeDelta = TimeDelta::seconds(1);
+/// Messages that are taken between two looks at what is due.
+const MESSAGES: usize = 256;
 /// How long cancelled runs may take to answer before the daemon ends without them (S10, S15).
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
 
@@ -226,7 +228,10 @@ impl Daemon {
             match message {
                 Ok(message) => {
                     self.take(message);
-                    while let Ok(message) = self.inbox.try_recv() {
+                    // Not all that there is: a crowd that asks faster than it is answered would keep
+                    // slots from being dealt with.
+                    for _ in 0..MESSAGES {
+                        let Ok(message) = self.inbox.try_recv() else { break };
                         self.take(message);
                     }
                 }

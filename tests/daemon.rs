@@ -178,6 +178,39 @@ fn systemd_is_told_when_it_is_ready_reloads_and_stops() {
     assert_eq!(daemon.wait_exit(SOON).code(), Some(0));
 }
 
+#[test]
+fn the_watchdog_hears_from_the_loop_as_long_as_it_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let world = World::new(20, 50, "interval = \"1h\"");
+    let recountd = Recountd::new(env!("CARGO_BIN_EXE_recountd"), &jobs_of(&world))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000");
+    let mut daemon = recountd.spawn_run();
+    let next = || {
+        let mut buffer = [0; 500];
+        let length = socket.recv(&mut buffer).map_err(|error| error.kind())?;
+        Ok::<_, std::io::ErrorKind>(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    assert!(next().unwrap().starts_with("READY=1"));
+    // Nothing is due for an hour, and yet it is heard of.
+    for _ in 0..5 {
+        assert_eq!(next().unwrap().trim_end(), "WATCHDOG=1");
+    }
+    daemon.signal("STOP");
+    // What was sent before it stopped may still be on its way; then there is silence.
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let silent = (0..20).any(|_| next() == Err(std::io::ErrorKind::WouldBlock));
+    assert!(silent, "a loop that is stuck says that it turns");
+    daemon.signal("CONT");
+    assert_eq!(next().unwrap().trim_end(), "WATCHDOG=1");
+    socket.set_nonblocking(true).unwrap();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait_exit(SOON).code(), Some(0));
+}
+
 fn jobs_of(world: &World) -> String {
     std::fs::read_to_string(world.recountd.jobs_path()).unwrap()
 }

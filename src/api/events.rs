@@ -1,5 +1,6 @@
 //! What happens, live, as server-sent events.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,13 +27,17 @@ impl Iterator for Stream {
         if let Some(hello) = self.hello.take() {
             return Some(hello.into_bytes());
         }
-        let text = match self.watch.next(HEARTBEAT) {
-            Ok(Some(event)) => {
-                format!("id: {}\nevent: {}\ndata: {}\n\n", event.id, event.kind, event.data)
-            }
-            Ok(None) => ":\n\n".to_owned(),
+        let events = match self.watch.next(HEARTBEAT) {
+            Ok(events) => events,
             Err(TooSlow) => return None,
         };
+        if events.is_empty() {
+            return Some(b":\n\n".to_vec());
+        }
+        let mut text = String::new();
+        for event in events {
+            write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.id, event.kind, event.data).ok();
+        }
         Some(text.into_bytes())
     }
 }

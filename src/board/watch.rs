@@ -1,18 +1,25 @@
 //! Those who watch the board live: each has a short queue of its own, and who does not keep up is let
 //! go, for it can come back and look at everything anew.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde::Serialize;
 use serde_json::json;
 
 use super::view::JobView;
 use crate::state::Shown;
 
-/// Events that may wait for one watcher.
-const BEHIND: usize = 1_024;
+/// Events that may wait for one watcher: those of some thousand jobs that are due together.
+const BEHIND: usize = 16_384;
+/// The most that one is told at once.
+const AT_ONCE: usize = 500;
+/// How long a watcher gathers what comes together. A slot makes several events; to be woken for each of
+/// them costs more than to tell them, and at a time when the loop hands out other slots.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// Something that happened.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,16 +42,25 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The next event; `Ok(None)` if nothing happens for so long.
+    /// The next events, in their order; none if nothing happens for so long. How a job looks is told
+    /// once, as it looked last.
     ///
     /// # Errors
     /// It did not keep up, and was let go.
-    pub fn next(&self, patience: Duration) -> Result<Option<Arc<Event>>, TooSlow> {
-        match self.events.recv_timeout(patience) {
-            Ok(event) => Ok(Some(event)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(TooSlow),
-        }
+    pub fn next(&self, patience: Duration) -> Result<Vec<Arc<Event>>, TooSlow> {
+        let first = match self.events.recv_timeout(patience) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => return Ok(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => return Err(TooSlow),
+        };
+        thread::sleep(GATHER);
+        let mut events = vec![first];
+        events.extend(self.events.try_iter().take(AT_ONCE));
+        let mut told = BTreeSet::new();
+        let is_last = |event: &Arc<Event>| event.kind != "job" || told.insert(event.job.clone());
+        let mut last: Vec<Arc<Event>> = events.into_iter().rev().filter(is_last).collect();
+        last.reverse();
+        Ok(last)
     }
 }
 
@@ -69,7 +85,8 @@ struct Watcher {
 impl Watchers {
     /// One more, of one job or of all.
     pub fn add(&mut self, job: Option<&str>) -> Watch {
-        let (sender, receiver) = bounded(BEHIND);
+        // Bounded by hand: a bounded channel would take the memory for its whole bound at once.
+        let (sender, receiver) = unbounded();
         self.all.push(Watcher { to: sender, only: job.map(Arc::from) });
         Watch { events: receiver, after: self.last }
     }
@@ -112,7 +129,7 @@ impl Watchers {
                 _ => true,
             };
             // Who has left is noticed with the next event, too.
-            !is_meant || to.try_send(Arc::clone(&event)).is_ok()
+            !is_meant || (to.len() < BEHIND && to.send(Arc::clone(&event)).is_ok())
         });
     }
 }
