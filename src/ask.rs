@@ -57,6 +57,9 @@ pub struct Answer {
     pub run: Option<RunId>,
     /// How much the board has been told up to here: who reads it after that sees what was done.
     pub told: u64,
+    /// How much the state has been handed over up to here: once it is on disk, what was done outlives
+    /// kill -9.
+    pub handed: u64,
 }
 
 /// Why something that was asked was not done. `Display` is for the one who asked.

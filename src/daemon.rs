@@ -134,6 +134,7 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
         workers,
         zone: config.daemon.timezone,
         written: state.written(),
+        on_disk: state.on_disk(),
         lost: state.lost(),
     };
     let (board, shown) = Board::start(about)?;

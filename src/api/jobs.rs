@@ -70,7 +70,7 @@ fn trigger_is(wrong: impl std::fmt::Display) -> Problem {
 pub fn begin(api: &Api, job: &str, dry_run: bool) -> Result<u64, Problem> {
     let ask = Ask::Trigger { job: trouble::name(job), dry_run };
     let answer = api.hotline.ask(ask).map_err(|refusal| trouble::refused(api, refusal))?;
-    api.board.catch_up(answer.told);
+    api.settle(&answer);
     // The agenda names a run for every trigger that it carries out.
     answer.run.map(|run| run.0).ok_or_else(Problem::internal)
 }
@@ -85,6 +85,6 @@ pub fn resume(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
 
 fn change(api: &Api, call: &Call<'_>, ask: Ask) -> Result<Reply, Problem> {
     let answer = api.hotline.ask(ask).map_err(|refusal| trouble::refused(api, refusal))?;
-    api.board.catch_up(answer.told);
+    api.settle(&answer);
     view(api, call, call.arg()).map(|view| Reply::json(200, &view))
 }

@@ -15,18 +15,23 @@ mod trouble;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::admin::http::{Method, Reply, Request};
 use crate::admin::problem::Problem;
-use crate::ask::{Ask, Hotline};
+use crate::ask::{Answer, Ask, Hotline};
 use crate::board::Board;
 use crate::clock;
 use crate::state::{Answers, Place};
 use page::Page;
 pub use route::{ROUTES, Route};
+
+/// How long an answer waits for the disk. What was done is done, and whether it is remembered is seen at
+/// /readyz.
+const DISK: Duration = Duration::from_secs(1);
 
 /// What the handlers need.
 pub struct Api {
@@ -74,6 +79,16 @@ impl Api {
             if request.method == Method::Post { retry::once(self, &call, handle) } else { handle() }
         });
         answered.unwrap_or_else(Reply::from)
+    }
+
+    /// Waits until what the loop did can be seen, and is on disk where that takes anything: a pause or
+    /// the number of a run that was given away must not be forgotten by a daemon that is killed.
+    fn settle(&self, answer: &Answer) {
+        self.board.catch_up(answer.told);
+        let about = self.board.about();
+        if about.is_written() && !about.on_disk.wait(answer.handed, DISK) {
+            log::debug!("an answer does not wait for the disk any longer");
+        }
     }
 
     /// The sockets are open before the loop turns. Who is quick waits for its first turn: before it,

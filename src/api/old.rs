@@ -11,14 +11,15 @@ use crate::config::Job;
 use crate::schedule::Trigger;
 
 pub fn list(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
-    let job = |view: crate::board::JobView| -> Value {
+    let job = |view: crate::board::JobView| -> Option<Value> {
+        // One that is broken is not scheduled, and there was no word for it.
+        let trigger = trigger_text(api.board.definition(&view.name)?.as_ref());
         let name = if view.description.is_empty() { &view.name } else { &view.description };
         // There, a paused job had no next run.
         let next = view.next_run.as_ref().filter(|_| view.paused_since.is_none());
-        let trigger = api.board.definition(&view.name).map(|job| trigger_text(&job));
-        json!({"id": view.name, "name": name, "next_run_time": next, "trigger": trigger})
+        Some(json!({"id": view.name, "name": name, "next_run_time": next, "trigger": trigger}))
     };
-    let all: Vec<Value> = api.board.jobs(call.now).into_iter().map(job).collect();
+    let all: Vec<Value> = api.board.jobs(call.now).into_iter().filter_map(job).collect();
     Ok(Reply::json(200, &all))
 }
 

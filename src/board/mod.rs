@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::{Job, without_secrets};
 use crate::metrics::Metrics;
 use crate::ping::Pinger;
-use crate::state::{self, Added, Row, RunNumber};
+use crate::state::{self, Added, OnDisk, Row, RunNumber};
 use line::Line;
 pub use view::{Counts, JobView, StatusView};
 use watch::Watchers;
@@ -81,6 +81,8 @@ pub struct About {
     pub zone: Tz,
     /// Whether the state is written, as its writer last found.
     pub written: Arc<AtomicBool>,
+    /// How far the writer of the state has come.
+    pub on_disk: Arc<OnDisk>,
     /// How many of its changes were lost.
     pub lost: Arc<AtomicU64>,
 }

@@ -152,8 +152,10 @@ const HIDDEN: &str = "(path hidden)";
 #[must_use]
 pub fn without_secrets(definition: &Map<String, Value>) -> Map<String, Value> {
     let mut shown = definition.clone();
-    if let Some(ping) = shown.get_mut("ping") {
-        *ping = HIDDEN.into();
+    match shown.get_mut("ping") {
+        Some(Value::Object(urls)) => urls.values_mut().for_each(|url| *url = HIDDEN.into()),
+        Some(ping) => *ping = HIDDEN.into(),
+        None => {}
     }
     shown
 }

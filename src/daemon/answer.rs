@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::Daemon;
-use crate::agenda::{Command, CommandError, Event};
+use crate::agenda::{Command, CommandError, Event, RunId};
 use crate::ask::{Answer, Ask, Asked, Refusal};
 use crate::board::News;
 use crate::config::{Fault, Job, duration};
@@ -22,7 +22,7 @@ impl Daemon {
 
     fn decide(&mut self, ask: Ask) -> Result<Answer, Refusal> {
         match ask {
-            Ask::Alive => Ok(Answer { run: None, told: self.board.told() }),
+            Ask::Alive => Ok(self.done(None)),
             Ask::Trigger { job, dry_run } => {
                 let answer = self.command(Command::Trigger { job: Arc::clone(&job), dry_run })?;
                 let how = if dry_run { "a dry run" } else { "a run" };
@@ -44,11 +44,15 @@ impl Daemon {
         }
     }
 
+    fn done(&self, run: Option<RunId>) -> Answer {
+        Answer { run, told: self.board.told(), handed: self.state.handed() }
+    }
+
     fn command(&mut self, command: Command) -> Result<Answer, Refusal> {
         self.feed(Event::Commanded(command));
         // The agenda answers every command within its own turn.
         let run = self.verdict.take().unwrap_or(Err(CommandError::Stopping))?;
-        Ok(Answer { run, told: self.board.told() })
+        Ok(self.done(run))
     }
 
     fn put(&mut self, added: Added, new: bool, only_look: bool) -> Result<Answer, Refusal> {
@@ -67,7 +71,7 @@ impl Daemon {
             if self.stopping.is_some() {
                 return Err(CommandError::Stopping.into());
             }
-            return Ok(Answer { run: None, told: self.board.told() });
+            return Ok(self.done(None));
         }
         let answer = self.command(Command::Put(Arc::new(job)))?;
         log::info!("{name}: {} at run time", if new { "added" } else { "rescheduled" });
@@ -111,6 +115,6 @@ impl Daemon {
             }
             log::info!("{job}: removed at run time");
         }
-        Ok(Answer { run: None, told: self.board.told() })
+        Ok(self.done(None))
     }
 }

@@ -11,6 +11,7 @@ mod good;
 mod history;
 mod lock;
 mod number;
+mod on_disk;
 mod prune;
 mod read;
 mod recorder;
@@ -38,6 +39,7 @@ pub use claims::Claims;
 pub use evidence::{IN_FILE, IN_TABLE};
 pub use history::{Evidence, History, Offender, Written};
 pub use number::RunNumber;
+pub use on_disk::OnDisk;
 pub use read::{Last, Row, last, run, runs};
 pub use recorder::Recorder;
 pub use shown::{Shown, time};
@@ -101,7 +103,10 @@ enum Op {
 /// The state of a running daemon.
 pub struct State {
     written: Arc<AtomicBool>,
+    on_disk: Arc<OnDisk>,
     ops: Sender<Op>,
+    /// How many changes were handed over to the writer.
+    handed: u64,
     finished: Receiver<()>,
     lost: u64,
     lost_in_all: Arc<AtomicU64>,
@@ -134,7 +139,7 @@ impl State {
         // Bounded by hand: a bounded channel would take the memory for its whole bound at once.
         let (ops, inbox) = unbounded();
         let (done, finished) = bounded(1);
-        let written = writer.written();
+        let (written, on_disk) = (writer.written(), writer.on_disk());
         let thread = thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || {
@@ -146,13 +151,36 @@ impl State {
                 reason: error.to_string(),
             })?;
         let lost_in_all = Arc::default();
-        Ok((Self { written, ops, finished, lost: 0, lost_in_all, _writer: thread }, memory))
+        let state = Self {
+            written,
+            on_disk,
+            ops,
+            handed: 0,
+            finished,
+            lost: 0,
+            lost_in_all,
+            _writer: thread,
+        };
+        Ok((state, memory))
     }
 
     /// Whether the disk takes what is written, as the writer last found.
     #[must_use]
     pub fn written(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.written)
+    }
+
+    /// How far the writer has come.
+    #[must_use]
+    pub fn on_disk(&self) -> Arc<OnDisk> {
+        Arc::clone(&self.on_disk)
+    }
+
+    /// How many changes were handed over to the writer: once as many are on disk, all that happened
+    /// up to here is remembered.
+    #[must_use]
+    pub fn handed(&self) -> u64 {
+        self.handed
     }
 
     /// How many changes were lost since the start.
@@ -195,7 +223,10 @@ impl State {
         if self.ops.len() >= BACKLOG || self.ops.send(op).is_err() {
             self.lost += 1;
             self.lost_in_all.fetch_add(1, Ordering::Relaxed);
-        } else if self.lost > 0 {
+            return;
+        }
+        self.handed += 1;
+        if self.lost > 0 {
             log::error!("{} records of runs were lost while the state was stuck", self.lost);
             self.lost = 0;
         }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::prune::prune;
 use super::schema::{explain, make_folder, open_whole};
-use super::{Op, RunNumber, StateError, good, lock};
+use super::{OnDisk, Op, RunNumber, StateError, good, lock};
 use crate::agenda::{Memory, Record, Remembered, SlotEnd};
 use crate::clock;
 use crate::config::Keep;
@@ -35,6 +35,7 @@ pub struct Writer {
     first: i64,
     /// Whether the disk took what was written last.
     written: Arc<AtomicBool>,
+    on_disk: Arc<OnDisk>,
     complained: Option<Instant>,
     pruned: Option<Instant>,
 }
@@ -61,13 +62,18 @@ impl Writer {
     /// A writer whose file could not be opened yet; its runs have numbers from `first` on.
     pub fn closed(path: &Path, keep: Keep, first: i64) -> Self {
         let (path, complained, pruned) = (path.to_owned(), None, None);
-        let written = Arc::new(AtomicBool::new(false));
-        Self { path, keep, file: None, first, written, complained, pruned }
+        let (written, on_disk) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        Self { path, keep, file: None, first, written, on_disk, complained, pruned }
     }
 
     /// Whether the disk took what was written last, for others to look at.
     pub fn written(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.written)
+    }
+
+    /// How far it has come, for others to wait for.
+    pub fn on_disk(&self) -> Arc<OnDisk> {
+        Arc::clone(&self.on_disk)
     }
 
     /// Writes what comes until nobody sends any more. What the disk does not take is kept and tried
@@ -90,7 +96,10 @@ impl Writer {
             let written = self.write(&batch);
             self.written.store(written.is_ok(), Ordering::Release);
             match written {
-                Ok(()) => batch.clear(),
+                Ok(()) => {
+                    self.on_disk.add(batch.len());
+                    batch.clear();
+                }
                 Err(error) => {
                     self.complain(&error);
                     // At the end nobody waits for long: what the disk does not take then is lost.

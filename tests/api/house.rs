@@ -64,8 +64,7 @@ impl House {
     }
 
     pub fn kill(&mut self) {
-        self.daemon.signal("KILL");
-        self.daemon.wait_exit(SOON);
+        self.daemon.kill();
     }
 
     #[track_caller]
@@ -133,6 +132,16 @@ impl House {
         wait_for("the run ends", || {
             let run = self.run(id);
             (!["waiting", "running"].contains(&run["outcome"].as_str().unwrap())).then_some(run)
+        })
+    }
+
+    /// Runs the job now, and waits until the job shows it as its last run; gives the run. The log may know of its end
+    /// a moment before.
+    #[track_caller]
+    pub fn run_now(&self, job: &str) -> Value {
+        let run = self.trigger(job);
+        wait_for("the job shows its run", || {
+            (self.job(job)["last_run"]["id"] == run).then(|| self.ended(run))
         })
     }
 

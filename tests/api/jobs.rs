@@ -61,7 +61,7 @@ fn the_list_has_every_job_by_name_with_the_members_of_the_contract() {
 #[test]
 fn times_are_in_the_zone_of_the_job() {
     let house = House::new("timezone = \"Asia/Shanghai\"");
-    house.ended(house.trigger(JOB));
+    house.run_now(JOB);
     let job = house.job(JOB);
     assert!(job["next_run"].as_str().unwrap().ends_with("T03:00:00+08:00"), "{job:#}");
     house.client.post(&format!("/v1/jobs/{JOB}/pause")).expect(200);
@@ -107,7 +107,7 @@ fn a_job_shows_what_runs_and_what_ran() {
 #[test]
 fn what_is_known_of_a_job_is_known_after_a_restart() {
     let mut house = House::new(QUIET);
-    house.ended(house.trigger(JOB));
+    house.run_now(JOB);
     let before = house.job(JOB);
     house.crash();
     let after = house.job(JOB);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::house::{House, SOON, articles, idle, release};
 use super::support::http::Response;
+use super::support::servers_toml;
 use super::support::world::{JOB, articles_job};
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -182,6 +183,7 @@ fn what_is_answered_is_what_is_described() {
         articles("rich", &json!({"interval": "90s", "start": "2026-01-02T03:04:05+08:00"}));
     rich["guard"] = json!({"max_changed": "12%", "allow_empty": true});
     (rich["ghosts"], rich["redis_share"]) = ("remove".into(), "10%".into());
+    rich["ping"] = json!({"success": "http://127.0.0.1:9/a", "failure": "http://127.0.0.1:9/b"});
     judge.ask(&house, "POST", "/v1/jobs", Some(&rich)).expect(201);
     let mut failing = articles("failing", &json!({"interval": "300ms"}));
     (failing["query"], failing["retries"]) = ("SELECT 1, 1 FROM nothing".into(), 0.into());
@@ -281,6 +283,21 @@ fn what_is_answered_is_what_is_described() {
     release(held);
     house.reload_in_vain(&articles_job("retires = 1"));
     judge.ask(&house, "GET", "/v1/status", None).expect(200);
+
+    // A job whose server is gone.
+    let mut lost = idle("lost");
+    lost["mysql"] = "main".into();
+    lost["ping"] = json!({"failure": "http://127.0.0.1:9/b"});
+    judge.ask(&house, "POST", "/v1/jobs", Some(&lost)).expect(201);
+    let servers = servers_toml(house.world.database.url(), &house.world.redis.url());
+    let renamed = servers.replace("mysql.main", "mysql.other");
+    house.world.recountd.write_jobs(&format!("{renamed}{}", articles_job("mysql = \"other\"")));
+    house.sighup();
+    assert_eq!(house.job("lost")["state"], "broken");
+    for path in ["/v1/jobs/lost", "/v1/jobs", "/admin/scheduled-jobs"] {
+        judge.ask(&house, "GET", path, None).expect(200);
+    }
+    judge.ask(&house, "POST", "/v1/jobs/lost/trigger", None).problem(409, "broken");
 
     // Each event is what it says it is.
     let mut kinds = BTreeSet::new();

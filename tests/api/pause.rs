@@ -107,3 +107,23 @@ fn what_runs_when_its_job_is_paused_goes_on() {
     super::house::release(held);
     assert_eq!(house.ended(run)["outcome"], "clean");
 }
+
+#[test]
+fn what_was_answered_is_known_after_kill_9_in_that_moment() {
+    let mut house = House::new("");
+    for round in 0..15 {
+        let is_paused = round % 2 == 0;
+        if is_paused {
+            pause(&house)
+        } else {
+            resume(&house)
+        };
+        house.crash();
+        assert_eq!(house.job(JOB)["paused_since"].is_string(), is_paused, "round {round}");
+        let run = house.trigger(JOB);
+        house.crash();
+        let known = house.run(run);
+        assert_eq!((&known["job"], &known["cause"]), (&JOB.into(), &"trigger".into()));
+        assert!(house.trigger(JOB) > run, "no number is given twice");
+    }
+}

@@ -69,6 +69,9 @@ fn a_dry_run_writes_nothing_and_ends_drift() {
     assert_eq!((&ended["report"]["drifted"], &ended["repairs"]), (&5.into(), &0.into()));
     assert_eq!(house.world.image(), before, "nothing was written");
     assert_eq!(house.world.wrong().len(), 5);
+    super::house::wait_for("the job shows it", || {
+        (house.job(JOB)["last_run"]["id"] == ended["id"]).then_some(())
+    });
     assert!(house.job(JOB)["last_clean"].is_null());
     // An empty object is a run like any other.
     let answer = house.client.post_json(&path, &json!({}));

@@ -7,7 +7,7 @@ use super::house::{House, QUIET, SOON, idle};
 use super::old_routes::TOKEN;
 use super::support::http::Client;
 use super::support::world::{JOB, World, articles_job};
-use super::support::{Mariadb, Redis, eventually};
+use super::support::{Mariadb, Redis, eventually, servers_toml};
 
 const MYSQL_PASSWORD: &str = "mysql-secret-4711";
 const REDIS_PASSWORD: &str = "redis-secret-0815";
@@ -119,6 +119,52 @@ fn no_answer_shows_a_password_or_the_token() {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+/// Where nobody listens, with a path that only those know who may say that a job is well.
+const PING: &str = "http://127.0.0.1:9/only-for-us-1602";
+
+#[test]
+fn no_answer_shows_where_to_ping() {
+    let house = House::with(&articles_job(&format!("ping = {{ success = \"{PING}\" }}")));
+    let secret = PING.rsplit('/').next().unwrap();
+    let mut added = idle("a");
+    added["mysql"] = "main".into();
+    added["ping"] = json!({"failure": PING, "success": PING});
+    let mut bad = added.clone();
+    (bad["name"], bad["cron"]) = ("b".into(), "never".into());
+    let mut worse = added.clone();
+    (worse["name"], worse["ping"]) = ("c".into(), json!({"failure": format!("gopher{PING}")}));
+    let mut told = vec![house.add(&added), house.add(&bad), house.add(&worse)];
+    assert_eq!(told.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201, 422, 422]);
+    house.ended(house.trigger(JOB));
+    let looks = ["/v1/jobs", "/v1/jobs/a", "/v1/jobs/user-articles", "/v1/runs", "/metrics"];
+    told.extend(looks.map(|path| house.client.get(path)));
+    told.push(house.client.patch("/v1/jobs/a", &json!({"interval": "1h"})));
+    // What is shown of it is not taken for it.
+    let mut copy = house.job("a")["definition"].clone();
+    copy["name"] = "copy".into();
+    let refused = house.add(&copy);
+    let problem = refused.problem(422, "invalid");
+    let pointer = problem["errors"][0]["pointer"].as_str().unwrap();
+    assert!(pointer.starts_with("/ping"), "{problem:#}");
+    told.push(refused);
+    // Broken, it is shown by another way.
+    let servers = servers_toml(house.world.database.url(), &house.world.redis.url());
+    let renamed = articles_job("mysql = \"other\"").replace(JOB, "other");
+    house
+        .world
+        .recountd
+        .write_jobs(&format!("{}{renamed}", servers.replace("mysql.main", "mysql.other")));
+    house.sighup();
+    let broken = house.client.get("/v1/jobs/a");
+    assert_eq!(broken.expect(200)["state"], "broken");
+    told.extend([broken, house.client.get("/v1/jobs"), house.client.post("/v1/jobs/a/trigger")]);
+    for answer in &told {
+        assert!(!format!("{answer:?}").contains(secret), "{answer:#?}");
+    }
+    let log = house.daemon.stderr.lines().join("\n");
+    assert!(!log.contains(secret), "{log}");
 }
 
 #[test]

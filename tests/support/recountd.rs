@@ -194,6 +194,12 @@ impl Daemon {
         assert!(sent.success(), "SIG{name} could not be sent");
     }
 
+    /// Kills it in this moment; a shell that sends the signal would leave it some milliseconds.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child is ours");
+        self.wait_exit(LAST_LINES);
+    }
+
     /// As [`Self::signal`], for a process that may have ended by itself.
     pub fn signal_if_it_lives(&mut self, name: &str) {
         // Not waited for by anybody else, its number stays its own.
