@@ -38,7 +38,8 @@ pub fn all(
         match config.added(name, &added.definition) {
             Ok(job) => jobs.push(Arc::new(job)),
             Err(faults) => {
-                let why = in_words(&faults);
+                let is_damaged = added.is_damaged();
+                let why = if is_damaged { Added::DAMAGED.to_owned() } else { in_words(&faults) };
                 log::error!("job {name}, added at run time, cannot run: {why}");
                 broken.push((added.clone(), why));
             }
