@@ -266,9 +266,13 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
                     ])?;
             }
             Op::Retire(job) => {
-                transaction
-                    .prepare_cached("DELETE FROM added WHERE name = ?1")?
-                    .execute(params![&**job])?;
+                for retire in [
+                    "DELETE FROM jobs WHERE name = ?1",
+                    "DELETE FROM good WHERE job = ?1",
+                    "DELETE FROM added WHERE name = ?1",
+                ] {
+                    transaction.prepare_cached(retire)?.execute(params![&**job])?;
+                }
             }
             Op::Forget(job) => {
                 for forget in
