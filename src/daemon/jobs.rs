@@ -78,6 +78,10 @@ impl Daemon {
                 let (jobs, broken) = all(&config, &self.added);
                 self.config = config;
                 self.feed(Event::Reloaded(jobs));
+                // The agenda keeps what it knows of those; their lines on the board are others now.
+                for (added, _) in &broken {
+                    self.board.tell(News::Gone(Arc::from(&*added.name)));
+                }
                 self.board.tell(News::Broken(broken));
                 self.board.tell(News::Reloaded(None, self.clocks.0));
             }
