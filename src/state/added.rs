@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::StateError;
-use super::schema::{explain, open_beside};
+use super::schema::{explain, open_beside, open_to_read};
 
 /// A job that was added at run time, as it was given.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,19 +36,16 @@ impl Place {
     /// # Errors
     /// The file is not there, or damaged.
     pub fn all(&self) -> Result<Vec<Added>, StateError> {
-        self.ask(|connection| {
-            let mut all = connection.prepare("SELECT name, definition FROM added ORDER BY name")?;
-            let rows = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-            let mut added = Vec::new();
-            for row in rows {
-                let (name, text) = row?;
-                match serde_json::from_str(&text) {
-                    Ok(definition) => added.push(Added { name, definition }),
-                    Err(error) => log::error!("job {name}, added at run time, is damaged: {error}"),
-                }
-            }
-            Ok(added)
-        })
+        self.ask(select)
+    }
+
+    /// The same for a look from beside the daemon, which makes and migrates nothing.
+    ///
+    /// # Errors
+    /// The file is not there, or cannot be read.
+    pub fn look(&self) -> Result<Vec<Added>, StateError> {
+        let connection = open_to_read(&self.0)?;
+        select(&connection).map_err(|error| explain(&self.0, &error))
     }
 
     /// Writes a new one; false if there is one of this name already, unless it was written for the
@@ -123,4 +120,18 @@ impl Place {
         let answer = durable().and_then(|()| question(&connection));
         answer.map_err(|error| explain(&self.0, &error))
     }
+}
+
+fn select(connection: &Connection) -> rusqlite::Result<Vec<Added>> {
+    let mut all = connection.prepare("SELECT name, definition FROM added ORDER BY name")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let mut added = Vec::new();
+    for row in rows {
+        let (name, text) = row?;
+        match serde_json::from_str(&text) {
+            Ok(definition) => added.push(Added { name, definition }),
+            Err(error) => log::error!("job {name}, added at run time, is damaged: {error}"),
+        }
+    }
+    Ok(added)
 }
