@@ -8,10 +8,10 @@ mod depth;
 mod noise;
 mod patience;
 mod protocol;
-mod rebuffs;
 mod room;
 mod sockets;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 mod world;
