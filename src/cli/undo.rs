@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::grid::printable;
+use super::known::AtRunTime;
 use super::table::amount;
-use super::{CliError, ConfigFile, apart, cancel_on_signal, state_file};
+use super::{CliError, ConfigFile, apart, api, cancel_on_signal, state_file};
 use crate::clock;
 use crate::config::{Config, Job, Keep, duration};
 use crate::jobs::{self, Cancel, Context, Forgetful, Ledger, Mode, RunError, Stop, Undone};
@@ -156,10 +158,12 @@ fn job_of(
     path: &Path,
 ) -> Result<Arc<Job>, CliError> {
     let name = &evidence.job;
-    let Some(job) = config.jobs.get(name.as_str()) else {
-        let file = path.display().to_string();
-        return Err(CliError::JobGone { run, job: name.clone(), file });
-    };
+    let in_file = config.jobs.get(name.as_str()).map(|job| Ok(Arc::clone(job)));
+    let job =
+        in_file.or_else(|| AtRunTime::of(path, config).get(config, name)).unwrap_or_else(|| {
+            let file = path.display().to_string();
+            Err(CliError::JobGone { run, job: name.clone(), file })
+        })?;
     if evidence.is_running {
         return Err(CliError::StillRunning(run));
     }
@@ -168,14 +172,14 @@ fn job_of(
         return Err(CliError::PlaceUnknown { run, target: lost.target.to_string() });
     }
     for (target, was) in &evidence.places {
-        let is = jobs::place(job, target);
+        let is = jobs::place(&job, target);
         if is.as_ref() != Some(was) {
             let (job, was) = (name.clone(), was.clone());
             let is = is.unwrap_or_else(|| "another".to_owned());
             return Err(CliError::TargetChanged { run, job, was, is });
         }
     }
-    Ok(Arc::clone(job))
+    Ok(job)
 }
 
 fn undo(
@@ -254,8 +258,7 @@ fn in_words(told: &Told) -> String {
 fn print(told: &Told, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, told)?;
-        writeln!(out)?;
+        writeln!(out, "{}", api::line(told))?;
         return out.flush();
     }
     let run = told.run.map(|run| format!(" (run {run})")).unwrap_or_default();
@@ -266,6 +269,7 @@ fn print(told: &Told, json: bool) -> io::Result<()> {
         writeln!(out, "\n  {:<24} {:>14} {:>14}", "moved", "the run wrote", "Redis")?;
     }
     for MovedSample { id, wrote, redis } in &told.moved_samples {
+        let id = printable(id);
         writeln!(out, "  {id:<24} {:>14} {:>14}", amount(*wrote), amount(*redis))?;
     }
     out.flush()

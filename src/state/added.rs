@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::StateError;
-use super::schema::{explain, open_beside};
+use super::schema::{explain, open_beside, open_to_read};
 
 /// A job that was added at run time, as it was given.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,10 +47,16 @@ impl Place {
     /// # Errors
     /// The file is not there, or damaged.
     pub fn all(&self) -> Result<Vec<Added>, StateError> {
-        self.ask(|connection| {
-            let mut all = connection.prepare("SELECT name, definition FROM added ORDER BY name")?;
-            all.query_map([], from_row)?.collect()
-        })
+        self.ask(select)
+    }
+
+    /// The same for a look from beside the daemon, which makes and migrates nothing.
+    ///
+    /// # Errors
+    /// The file is not there, or cannot be read.
+    pub fn look(&self) -> Result<Vec<Added>, StateError> {
+        let connection = open_to_read(&self.0)?;
+        select(&connection).map_err(|error| explain(&self.0, &error))
     }
 
     /// One of them; `None` if there is none of this name.
@@ -136,6 +142,11 @@ impl Place {
         let answer = durable().and_then(|()| question(&connection));
         answer.map_err(|error| explain(&self.0, &error))
     }
+}
+
+fn select(connection: &Connection) -> rusqlite::Result<Vec<Added>> {
+    let mut all = connection.prepare("SELECT name, definition FROM added ORDER BY name")?;
+    all.query_map([], from_row)?.collect()
 }
 
 /// Bytes and not texts are read, because what is damaged need not be a text any more. One row must not
