@@ -106,7 +106,7 @@ impl Board {
 fn ping(batch: &[News], pinger: &Pinger) {
     for news in batch {
         if let News::Ended(record, _) = news
-            && let Some(url) = record.job.ping.after(&record.end)
+            && let Some(url) = record.ping()
         {
             pinger.tell(&record.job.name, url);
         }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use chrono::{DateTime, FixedOffset};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::grid::{is_obeyed, printable};
 use super::{CliError, ConfigFile};
 use crate::client::{Client, ClientError, Limits, Place, Strange, Token};
 use crate::load;
@@ -44,6 +45,12 @@ impl Api {
             Place::Socket(_) => None,
             Place::Http(_) => self.token()?,
         };
+        if token.is_some() && place.is_overheard() {
+            log::warn!(
+                "the token goes to {place} unencrypted, where whoever overhears it may do all that you \
+                 may; use https, or a tunnel such as `ssh -L`"
+            );
+        }
         Ok(Client::new(place, token, Limits::default()))
     }
 
@@ -82,6 +89,20 @@ pub(super) fn read<T: DeserializeOwned>(
     what: &'static str,
 ) -> Result<T, CliError> {
     serde_json::from_value(answer).map_err(|_| lacks(client, what))
+}
+
+/// A value on one line. JSON leaves some characters as they are that a terminal obeys; written as
+/// escapes they are the same text.
+pub(super) fn line(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    if !text.contains(is_obeyed) {
+        return text;
+    }
+    let escape = |c: char| match c {
+        c if is_obeyed(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// What is there under a key.
@@ -160,7 +181,7 @@ impl RunView {
 
 /// A run's number as people write it.
 pub(super) fn number(id: &Value) -> String {
-    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+    printable(&id.as_str().map_or_else(|| id.to_string(), str::to_owned))
 }
 
 /// Whether the run is over, whatever became of it.

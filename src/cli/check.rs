@@ -4,11 +4,17 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
+use super::grid::printable;
+use super::known::AtRunTime;
 use super::next::Upcoming;
 use super::{CliError, ConfigFile};
 use crate::clock;
-use crate::config::{Config, Family, duration};
+use crate::config::{Config, Family, Job, duration};
 use crate::stores::redis::Redis;
 use crate::stores::{CONNECT_TIMEOUT, mysql};
 
@@ -29,33 +35,19 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let mut out = io::stdout().lock();
     let now = clock::wall();
     for job in config.jobs.values() {
-        let description = if job.description.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", job.description)
-        };
-        writeln!(out, "{}{description}", job.name)?;
-        writeln!(out, "  {}", job.trigger)?;
-        writeln!(
-            out,
-            "  MySQL {} -> {} in Redis {}",
-            job.work.mysql.name,
-            families(&job.work.families),
-            job.work.redis.name
-        )?;
-        let mut slots = Upcoming::new(slice::from_ref(job), now).take(SHOWN).peekable();
-        if slots.peek().is_none() {
-            writeln!(out, "  no run lies ahead")?;
+        show(job, "", now, &mut out)?;
+    }
+    let at_run_time = AtRunTime::of(&path, &config);
+    at_run_time.warn_if_unknown();
+    for (name, job) in at_run_time.all(&config) {
+        match job {
+            Ok(job) => show(&job, " (added at run time)", now, &mut out)?,
+            // It makes no jobs.toml invalid: the daemon starts, and keeps it until it is valid again.
+            Err(CliError::BrokenJob { reason, .. }) => {
+                writeln!(out, "{name} (added at run time)\n  BROKEN: {}\n", printable(&reason))?;
+            }
+            Err(error) => return Err(error),
         }
-        for (at, _) in slots {
-            let wait = (at - now).to_std().unwrap_or_default();
-            let wait = duration::format(std::time::Duration::from_secs(wait.as_secs()));
-            writeln!(out, "  {}  in {wait}", at.with_timezone(&job.zone).to_rfc3339())?;
-        }
-        if let Some(change) = job.trigger.next_change(now) {
-            writeln!(out, "  {change}")?;
-        }
-        writeln!(out)?;
     }
     let reached = !args.connect || connect(&config, &mut out)?;
     let counted =
@@ -70,6 +62,38 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     )?;
     out.flush()?;
     Ok(if reached { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What a job does, and its next runs.
+fn show(
+    job: &Arc<Job>,
+    origin: &str,
+    now: DateTime<Utc>,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
+    let description = match job.description.as_str() {
+        "" => String::new(),
+        text => format!(": {}", printable(text)),
+    };
+    writeln!(out, "{}{origin}{description}", job.name)?;
+    writeln!(out, "  {}", job.trigger)?;
+    let (mysql, redis) = (&job.work.mysql.name, &job.work.redis.name);
+    let families = printable(&families(&job.work.families));
+    writeln!(out, "  MySQL {mysql} -> {families} in Redis {redis}")?;
+    let mut slots = Upcoming::new(slice::from_ref(job), now).take(SHOWN).peekable();
+    if slots.peek().is_none() {
+        writeln!(out, "  no run lies ahead")?;
+    }
+    for (at, _) in slots {
+        let wait = (at - now).to_std().unwrap_or_default();
+        let wait = duration::format(Duration::from_secs(wait.as_secs()));
+        writeln!(out, "  {}  in {wait}", at.with_timezone(&job.zone).to_rfc3339())?;
+    }
+    if let Some(change) = job.trigger.next_change(now) {
+        writeln!(out, "  {change}")?;
+    }
+    writeln!(out)?;
+    Ok(())
 }
 
 /// Connects to every server; true if all let us in.

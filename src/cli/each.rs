@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::api::Api;
+use super::grid::printable;
 use super::{CliError, logger};
 use crate::client::Client;
 
@@ -25,7 +26,7 @@ pub(super) fn run(
     let mut code = 0;
     for job in &args.jobs {
         match act(&client, job) {
-            Ok(line) => writeln!(io::stdout(), "{line}")?,
+            Ok(line) => writeln!(io::stdout(), "{}", printable(&line))?,
             Err(CliError::Client(error)) if error.status().is_some_and(|status| status != 401) => {
                 let error = CliError::Client(error);
                 logger::say_error(&error);

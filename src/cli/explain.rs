@@ -11,8 +11,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
+use super::grid::printable;
 use super::table::{amount, signed};
-use super::{CliError, ConfigFile, apart, cancel_on_signal, find_job, state_file};
+use super::{CliError, ConfigFile, apart, api, cancel_on_signal, known, state_file};
 use crate::clock;
 use crate::config::Job;
 use crate::jobs::{self, Context, Forgetful, Mode, Seen, Stop};
@@ -21,7 +22,7 @@ use crate::state::{History, IN_TABLE, Offender, RunNumber, Written};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The job's name in jobs.toml
+    /// The job's name
     job: String,
     /// The id, as Redis has it; without it, the ids that were repaired in several runs
     #[arg(allow_hyphen_values = true)]
@@ -77,7 +78,7 @@ struct Often<'a> {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let (path, config) = args.config.load()?;
-    let job = find_job(&config, &path, &args.job)?;
+    let job = known::find(&config, &path, &args.job)?;
     let history = History::open(&state_file(&path, &config))?;
     match args.id {
         Some(id) => explain(&job, &Id::from_bytes(id.as_bytes()), &history, args.json),
@@ -101,8 +102,7 @@ fn explain(job: &Arc<Job>, id: &Id, history: &History, json: bool) -> Result<Exi
             now: seen.iter().map(as_json).collect(),
             error,
         };
-        serde_json::to_writer(&mut out, &explanation).map_err(io::Error::from)?;
-        writeln!(out)?;
+        writeln!(out, "{}", api::line(&explanation))?;
     } else {
         tell(job, id, &repairs, &mut out)?;
         for seen in now.iter().flatten() {
@@ -138,7 +138,7 @@ fn tell(job: &Job, id: &Id, repairs: &[Written], out: &mut impl Write) -> io::Re
     let families = job.work.families.iter();
     let places: Vec<_> = families.filter_map(|f| jobs::place(job, &f.name())).collect();
     let place = places.join(", ");
-    writeln!(out, "{}: id {id} in {place}", job.name)?;
+    writeln!(out, "{}: id {} in {}", job.name, printable(&id.to_string()), printable(&place))?;
     if repairs.is_empty() {
         writeln!(out, "  no repair of it is on record")?;
     }
@@ -148,7 +148,8 @@ fn tell(job: &Job, id: &Id, repairs: &[Written], out: &mut impl Write) -> io::Re
         let (of, reason) = (of(&repair.target), repair.proof.reason());
         let today = jobs::place(job, &repair.target);
         let elsewhere = place.as_ref().filter(|place| Some(*place) != today.as_ref());
-        let elsewhere = elsewhere.map(|place| format!(" (in {place})")).unwrap_or_default();
+        let elsewhere =
+            elsewhere.map(|place| format!(" (in {})", printable(place))).unwrap_or_default();
         writeln!(out, "  {at}  run {run:<5} {before:>8} -> {after:<8}{of}{elsewhere} {reason}")?;
     }
     Ok(())
@@ -159,8 +160,7 @@ fn offenders(job: &Job, history: &History, most: u32, json: bool) -> Result<Exit
     let mut out = io::stdout().lock();
     if json {
         for offender in &offenders {
-            serde_json::to_writer(&mut out, &often(offender, job.zone)).map_err(io::Error::from)?;
-            writeln!(out)?;
+            writeln!(out, "{}", api::line(&often(offender, job.zone)))?;
         }
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
@@ -172,7 +172,8 @@ fn offenders(job: &Job, history: &History, most: u32, json: bool) -> Result<Exit
         writeln!(out, "  {:<24} {:>6} {:>12} {:>12}  last", "id", "runs", "sum", "of sizes")?;
     }
     for Offender { target, id, runs, added, added_abs, last } in &offenders {
-        let (id, added, sizes) = (id.to_string(), signed(*added), added_abs.to_string());
+        let (id, added, sizes) =
+            (printable(&id.to_string()), signed(*added), added_abs.to_string());
         let last = last.with_timezone(&job.zone).format("%Y-%m-%d %H:%M:%S %:z");
         let of = of(target);
         writeln!(out, "  {id:<24} {runs:>6} {added:>12} {sizes:>12}  {last}{of}")?;
@@ -188,7 +189,7 @@ fn offenders(job: &Job, history: &History, most: u32, json: bool) -> Result<Exit
 }
 
 fn of(target: &str) -> String {
-    if target.is_empty() { String::new() } else { format!(" ({target})") }
+    if target.is_empty() { String::new() } else { format!(" ({})", printable(target)) }
 }
 
 fn named(target: &str) -> Option<&str> {

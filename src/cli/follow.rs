@@ -49,6 +49,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
 /// Whether it may be another answer a little later.
 fn may_pass(error: &ClientError) -> bool {
     match error {
+        // A socket that was made a moment ago may not have its mode yet.
+        ClientError::Denied { .. } => true,
         ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::Slow { .. } => {
             true
         }

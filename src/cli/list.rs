@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut out = io::stdout().lock();
     if args.json {
         for job in jobs.as_array().into_iter().flatten() {
-            writeln!(out, "{job}")?;
+            writeln!(out, "{}", api::line(job))?;
         }
     } else {
         let jobs: Vec<JobView> = api::read(&client, jobs, "jobs")?;

@@ -12,6 +12,7 @@ use env_logger::{Builder, Env, Logger, Target, WriteStyle};
 use indicatif::ProgressBar;
 use log::{Level, Log, Metadata, Record};
 
+use super::grid::printable_lines;
 use crate::clock;
 
 /// The bar that a command draws on the terminal, if it does.
@@ -89,7 +90,8 @@ pub fn say_error(error: &dyn std::error::Error) {
     if journald_reads() {
         log::error!("{error}");
     } else {
-        writeln!(io::stderr(), "{}", as_error(&error.to_string())).ok();
+        let text = printable_lines(&error.to_string());
+        writeln!(io::stderr(), "{}", as_error(&text)).ok();
     }
 }
 
@@ -114,7 +116,7 @@ fn for_journald(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
     };
-    for line in record.args().to_string().lines() {
+    for line in printable_lines(&record.args().to_string()).lines() {
         writeln!(out, "<{priority}>{line}")?;
     }
     Ok(())
@@ -124,7 +126,9 @@ fn for_people(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let time = clock::wall().to_rfc3339_opts(SecondsFormat::Millis, true);
     let style = out.default_level_style(record.level());
     let level = record.level();
-    writeln!(out, "{time} {style}{level:<5}{style:#} {}", record.args())
+    // What servers and clients have sent is in it as well.
+    let text = printable_lines(&record.args().to_string());
+    writeln!(out, "{time} {style}{level:<5}{style:#} {text}")
 }
 
 #[cfg(test)]

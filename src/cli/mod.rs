@@ -8,6 +8,7 @@ mod each;
 mod explain;
 mod follow;
 mod grid;
+mod known;
 mod list;
 mod logger;
 mod next;
@@ -36,7 +37,7 @@ use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::client::ClientError;
-use crate::config::{Config, Job};
+use crate::config::Config;
 use crate::daemon::DaemonError;
 use crate::jobs::{Cancel, Stop};
 use crate::load::{self, LoadError};
@@ -128,8 +129,13 @@ enum CliError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The job that was named is not there.
-    #[error("there is no job {name} in {file}; it has {known}")]
-    NoSuchJob { name: String, file: String, known: String },
+    #[error("there is no job {name} in {file}, nor was one added at run time; {hint}")]
+    NoSuchJob { name: String, file: String, hint: String },
+    /// The job was added at run time and is not valid beside this jobs.toml.
+    #[error(
+        "job {name}, added at run time, cannot run with this jobs.toml: {reason}. Mend jobs.toml, or take the job away with `recountd remove {name}`"
+    )]
+    BrokenJob { name: String, reason: String },
     /// The run that was named is not on record.
     #[error("there is no run {run} in {}; see `recountd runs`", .state.display())]
     NoSuchRun { run: RunNumber, state: PathBuf },
@@ -147,7 +153,9 @@ enum CliError {
     #[error("job {job}: {reason}")]
     NotUndone { job: Arc<str>, reason: String },
     /// The job of the run is gone, and with it the servers.
-    #[error("run {run} was of job {job}, which is not in {file}; put it back to undo its runs")]
+    #[error(
+        "run {run} was of job {job}, which is gone: it is not in {file}, nor among the jobs added at run time. Give it again with the same query, target and servers, in jobs.toml or by `recountd add {job} …`, and then undo the run"
+    )]
     JobGone { run: RunNumber, job: String, file: String },
     /// The counters of the job live elsewhere now.
     #[error(
@@ -183,6 +191,7 @@ impl CliError {
         match self {
             Self::Load(_)
             | Self::NoSuchJob { .. }
+            | Self::BrokenJob { .. }
             | Self::NoSuchRun { .. }
             | Self::Definition(_)
             | Self::TokenUnreadable { .. }
@@ -246,17 +255,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.code())
         }
     }
-}
-
-fn find_job(config: &Config, path: &Path, name: &str) -> Result<Arc<Job>, CliError> {
-    config.jobs.get(name).cloned().ok_or_else(|| {
-        let known: Vec<&str> = config.jobs.keys().map(AsRef::as_ref).collect();
-        CliError::NoSuchJob {
-            name: name.to_owned(),
-            file: path.display().to_string(),
-            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-        }
-    })
 }
 
 /// Where the daemon keeps its state. Its folder under systemd is not known to a shell, so that the

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
 
-use super::{CliError, ConfigFile, find_job};
+use super::grid::printable;
+use super::known::AtRunTime;
+use super::{CliError, ConfigFile, api, known};
 use crate::clock;
-use crate::config::Job;
+use crate::config::{Config, Job};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,8 +41,8 @@ struct Line<'a> {
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let (path, config) = args.config.load()?;
     let jobs: Vec<Arc<Job>> = match &args.job {
-        Some(name) => vec![find_job(&config, &path, name)?],
-        None => config.jobs.values().cloned().collect(),
+        Some(name) => vec![known::find(&config, &path, name)?],
+        None => all(&config, &path),
     };
     let from = args.from.map_or_else(clock::wall, |at| at.to_utc());
     let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
@@ -48,14 +51,28 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         let at = at.with_timezone(&job.zone).to_rfc3339();
         if args.json {
             let line = Line { job: &job.name, at };
-            serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
-            writeln!(out)?;
+            writeln!(out, "{}", api::line(&line))?;
         } else {
-            writeln!(out, "{at}  {:width$}  {}", job.name, job.description)?;
+            writeln!(out, "{at}  {:width$}  {}", job.name, printable(&job.description))?;
         }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those of jobs.toml and those that were added at run time.
+fn all(config: &Config, path: &Path) -> Vec<Arc<Job>> {
+    let mut jobs: Vec<Arc<Job>> = config.jobs.values().cloned().collect();
+    let at_run_time = AtRunTime::of(path, config);
+    at_run_time.warn_if_unknown();
+    for (_, job) in at_run_time.all(config) {
+        match job {
+            Ok(job) => jobs.push(job),
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    jobs.sort_by(|a, b| a.name.cmp(&b.name));
+    jobs
 }
 
 /// The slots of some jobs, merged in order of time; slots of one instant come by the job's name.

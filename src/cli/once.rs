@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table::{self, Past};
-use super::{CliError, ConfigFile, apart, cancel_on_signal, find_job, logger, state_file};
+use super::{CliError, ConfigFile, apart, api, cancel_on_signal, known, logger, state_file};
 use crate::clock;
 use crate::config::{Job, Keep};
 use crate::jobs::{self, Context, Forgetful, Ledger, Mode, Progress};
@@ -28,7 +28,7 @@ Exit codes:
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The job's name in jobs.toml
+    /// The job's name
     job: String,
     #[command(flatten)]
     config: ConfigFile,
@@ -45,7 +45,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let (path, config) = args.config.load()?;
-    let job = find_job(&config, &path, &args.job)?;
+    let job = known::find(&config, &path, &args.job)?;
     let state = state_file(&path, &config);
     let timeout = job.limits.timeout;
     let record = if args.dry_run { None } else { begin(&state, &job) };
@@ -110,8 +110,7 @@ fn end(record: Beside, job: &Job, report: &Report, keep: Keep) {
 fn print(report: &Report, json: bool, past: &Past) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, report)?;
-        writeln!(out)?;
+        writeln!(out, "{}", api::line(report))?;
     } else {
         table::print(report, past, clock::wall(), &mut out)?;
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::api::{self, Api, JobView};
 use super::define::Timing;
+use super::grid::printable;
 use super::{CliError, when};
 use crate::client::segment;
 
@@ -36,6 +37,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
 pub(super) fn say(what: &str, job: &JobView) -> Result<ExitCode, CliError> {
     let next = job.next_run.map(|at| format!("; next at {}", when::absolute(at)));
     let next = next.unwrap_or_else(|| "; no slot is left".to_owned());
-    writeln!(io::stdout(), "{}: {what}, {}{next}", job.name, job.trigger_in_words)?;
+    let line = format!("{}: {what}, {}{next}", job.name, job.trigger_in_words);
+    writeln!(io::stdout(), "{}", printable(&line))?;
     Ok(ExitCode::SUCCESS)
 }

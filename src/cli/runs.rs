@@ -1,15 +1,19 @@
 //! `recountd runs`: what became of each slot, the newest first; from the state file, so that it works
 //! without a daemon, or from a daemon elsewhere.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
+use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::api::{self, Api, RunView};
 use super::grid::{Grid, Tone, printable};
+use super::known::AtRunTime;
 use super::{CliError, follow, state_file, when};
 use crate::client::{Client, segment};
 use crate::clock;
@@ -47,13 +51,21 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let file = state_file(&path, &config);
     let rows = state::runs(&file, args.job.as_deref(), args.count, clock::wall())?;
     let mut out = io::stdout().lock();
-    let width = rows.iter().map(|row| row.job.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|row| row.job.chars().count()).max().unwrap_or(0);
+    let at_run_time = rows
+        .iter()
+        .any(|row| !config.jobs.contains_key(&*row.job))
+        .then(|| AtRunTime::of(&path, &config));
+    let mut zones: HashMap<String, Tz> = HashMap::new();
     for row in rows {
-        // A job that is gone from the file is shown in the daemon's zone.
-        let zone = config.jobs.get(&*row.job).map_or(config.daemon.timezone, |job| job.zone);
+        let zone = *zones.entry(row.job.clone()).or_insert_with(|| {
+            let in_file = || config.jobs.get(&*row.job).map(Arc::clone);
+            let added = || at_run_time.as_ref()?.get(&config, &row.job)?.ok();
+            // A job that is gone is shown in the daemon's zone.
+            in_file().or_else(added).map_or(config.daemon.timezone, |job| job.zone)
+        });
         if args.json {
-            serde_json::to_writer(&mut out, &row.shown(zone)).map_err(io::Error::from)?;
-            writeln!(out)?;
+            writeln!(out, "{}", api::line(&row.shown(zone)))?;
         } else {
             let shown = Shown {
                 id: &row.id.to_string(),
@@ -104,12 +116,12 @@ pub(super) fn print(
 ) -> Result<(), CliError> {
     if json {
         for run in runs {
-            writeln!(out, "{run}")?;
+            writeln!(out, "{}", api::line(run))?;
         }
         return Ok(());
     }
     let views: Vec<RunView> = api::read(client, Value::Array(runs.to_vec()), "runs")?;
-    let width = views.iter().map(|run| run.job.len()).max().unwrap_or(0);
+    let width = views.iter().map(|run| run.job.chars().count()).max().unwrap_or(0);
     for run in &views {
         let shown = Shown {
             id: &run.number(),
@@ -152,7 +164,7 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn text(&self, width: usize) -> String {
-        let Self { id, job, outcome, .. } = self;
+        let (id, job, outcome) = (printable(self.id), printable(self.job), printable(self.outcome));
         let slot = self.slot.map(when::absolute).unwrap_or_default();
         let took = self.took_ms.map(took).unwrap_or_default();
         let reason = printable(self.reason.unwrap_or_default());

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let job = client.get(&path)?;
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{job}")?;
+        writeln!(out, "{}", api::line(&job))?;
     } else {
         let mut answer = client.get(&format!("{path}/runs?limit={RUNS}"))?;
         let last = api::take(&client, &mut answer, "runs")?;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::api::Api;
-use super::grid::{self, Grid, Tone};
+use super::api::{self, Api};
+use super::grid::{self, Grid, Tone, printable};
 use super::{CliError, list, when};
 use crate::client::ClientError;
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
             fields.insert("ready".to_owned(), json!(trouble.is_none()));
             fields.insert("not_ready_because".to_owned(), json!(trouble));
         }
-        writeln!(out, "{status}")?;
+        writeln!(out, "{}", api::line(&status))?;
     } else {
         print(&status, trouble.as_deref(), &mut out)?;
     }
@@ -58,7 +58,8 @@ fn print(status: &Value, trouble: Option<&str>, out: &mut impl Write) -> io::Res
     let time = |key: &str| DateTime::parse_from_rfc3339(&text(key)).ok();
     let up = time("started_at").map(|at| format!(", up {}", when::span(now - at)));
     let up = up.unwrap_or_default();
-    writeln!(out, "recountd {}, pid {}{up}", text("version"), text("pid"))?;
+    let head = format!("recountd {}, pid {}{up}", text("version"), text("pid"));
+    writeln!(out, "{}", printable(&head))?;
     let ready = match trouble {
         None => ("yes".to_owned(), Tone::Good),
         Some(why) => (format!("NO: {why}"), Tone::Bad),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::grid::printable;
 use crate::reconcile::{Amount, Id};
 use crate::report::{Report, Sample};
 use crate::state::{History, RunNumber, StateError};
@@ -78,9 +79,10 @@ fn lines(
     let dry = if report.dry_run { " (dry run: nothing was written)" } else { "" };
     let seconds = Duration::from_millis(report.duration_ms).as_secs_f64();
     let run = run.map(|run| format!(", run {run}")).unwrap_or_default();
-    writeln!(out, "{}: {}{dry} in {seconds:.1} s{run}{clean}", report.job, report.outcome.word())?;
+    let (job, outcome) = (printable(&report.job), report.outcome.word());
+    writeln!(out, "{job}: {outcome}{dry} in {seconds:.1} s{run}{clean}")?;
     if let Some(reason) = &report.reason {
-        writeln!(out, "  {reason}")?;
+        writeln!(out, "  {}", printable(reason))?;
     }
     if found.is_empty() {
         return Ok(());
@@ -117,6 +119,7 @@ fn samples(samples: &[Sample], past: &Past, out: &mut impl Write) -> io::Result<
             "" => sample.id.clone(),
             target => format!("{} ({target})", sample.id),
         };
+        let id = printable(&id);
         let line = format!("  {id:<24} {redis:>14} {mysql:>14} {drift:>11}  {note}");
         writeln!(out, "{}", line.trim_end())?;
     }

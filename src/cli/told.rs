@@ -6,6 +6,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use super::api::RunView;
+use super::grid::printable;
 use super::table;
 use crate::reconcile::Amount;
 use crate::report::{Findings, Outcome, Report, Sample};
@@ -34,9 +35,10 @@ pub(super) fn print(run: &RunView) -> io::Result<()> {
     match run.report.as_ref().and_then(report) {
         Some(report) => table::print_told(&report, &run.number(), &mut out)?,
         None => {
-            writeln!(out, "{}: {}, run {}", run.job, run.outcome, run.number())?;
+            let (job, outcome) = (printable(&run.job), printable(&run.outcome));
+            writeln!(out, "{job}: {outcome}, run {}", run.number())?;
             if let Some(reason) = &run.reason {
-                writeln!(out, "  {reason}")?;
+                writeln!(out, "  {}", printable(reason))?;
             }
         }
     }

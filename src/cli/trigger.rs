@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if !args.json {
         say(&format!("{}: run {number}", args.job))?;
     } else if !args.wait {
-        say(&json!({ "run": id }).to_string())?;
+        say(&api::line(&json!({ "run": id })))?;
     }
     if !args.wait {
         return Ok(ExitCode::SUCCESS);
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let run = wait::until_ended(&client, &args.job, &number)?;
     let view: RunView = api::read(&client, run.clone(), "run")?;
     let code = ExitCode::from(told::exit_code(&view.outcome));
-    let printed = if args.json { say(&run.to_string()) } else { told::print(&view) };
+    let printed = if args.json { say(&api::line(&run)) } else { told::print(&view) };
     match printed {
         // A reader that has seen enough does not change how the run ended.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

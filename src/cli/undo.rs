@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::grid::printable;
+use super::known::AtRunTime;
 use super::table::amount;
-use super::{CliError, ConfigFile, apart, cancel_on_signal, state_file};
+use super::{CliError, ConfigFile, apart, api, cancel_on_signal, state_file};
 use crate::clock;
 use crate::config::{Config, Job, Keep, duration};
 use crate::jobs::{self, Cancel, Context, Forgetful, Ledger, Mode, RunError, Stop, Undone};
@@ -18,7 +20,7 @@ use crate::state::{Beside, Claims, Ending, Evidence, History, Recorder, RunNumbe
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0  all of it was undone (with --dry-run: would be)
+  0  all of it was undone (with --dry-run: would be), or there is nothing to undo
   1  an error, or a refusal: the job is gone, or its counters live elsewhere now
   2  usage, no such run, or jobs.toml is wrong
   3  some counters have moved since, were written again, or have no evidence; they were left alone
@@ -27,6 +29,9 @@ The next run of the job looks again, and corrects what differs from MySQL.";
 
 /// The longest an undo may take; a million counters take about a minute.
 const AT_MOST: Duration = Duration::from_secs(3_600);
+
+/// What is said of a run that wrote nothing.
+const NOTHING: &str = "no repair of it is on record; there is nothing to undo";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -71,6 +76,13 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         .of_run(undoes, clock::wall())?
         .ok_or(CliError::NoSuchRun { run: undoes, state: state.clone() })?;
     let job = job_of(&evidence, undoes, &config, &path)?;
+    if evidence.written == 0 {
+        // A record of it would only say that nothing was done.
+        let mut nothing = told(undoes, None, dry_run, &evidence, &Undone::default(), None);
+        nothing.reason = Some(NOTHING.to_owned());
+        print(&nothing, json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let cancel = cancel_on_signal()?;
     let mut claims = Claims::open(&state, undoes, &evidence)?;
     let record = if dry_run {
@@ -146,10 +158,12 @@ fn job_of(
     path: &Path,
 ) -> Result<Arc<Job>, CliError> {
     let name = &evidence.job;
-    let Some(job) = config.jobs.get(name.as_str()) else {
-        let file = path.display().to_string();
-        return Err(CliError::JobGone { run, job: name.clone(), file });
-    };
+    let in_file = config.jobs.get(name.as_str()).map(|job| Ok(Arc::clone(job)));
+    let job =
+        in_file.or_else(|| AtRunTime::of(path, config).get(config, name)).unwrap_or_else(|| {
+            let file = path.display().to_string();
+            Err(CliError::JobGone { run, job: name.clone(), file })
+        })?;
     if evidence.is_running {
         return Err(CliError::StillRunning(run));
     }
@@ -158,14 +172,14 @@ fn job_of(
         return Err(CliError::PlaceUnknown { run, target: lost.target.to_string() });
     }
     for (target, was) in &evidence.places {
-        let is = jobs::place(job, target);
+        let is = jobs::place(&job, target);
         if is.as_ref() != Some(was) {
             let (job, was) = (name.clone(), was.clone());
             let is = is.unwrap_or_else(|| "another".to_owned());
             return Err(CliError::TargetChanged { run, job, was, is });
         }
     }
-    Ok(Arc::clone(job))
+    Ok(job)
 }
 
 fn undo(
@@ -226,6 +240,9 @@ fn told(
 }
 
 fn in_words(told: &Told) -> String {
+    if told.reason.as_deref() == Some(NOTHING) {
+        return NOTHING.to_owned();
+    }
     let mut words = format!("{} counters put back", told.undone);
     for (number, what) in [
         (told.moved, "have moved since, or were written again"),
@@ -241,8 +258,7 @@ fn in_words(told: &Told) -> String {
 fn print(told: &Told, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, told)?;
-        writeln!(out)?;
+        writeln!(out, "{}", api::line(told))?;
         return out.flush();
     }
     let run = told.run.map(|run| format!(" (run {run})")).unwrap_or_default();
@@ -253,6 +269,7 @@ fn print(told: &Told, json: bool) -> io::Result<()> {
         writeln!(out, "\n  {:<24} {:>14} {:>14}", "moved", "the run wrote", "Redis")?;
     }
     for MovedSample { id, wrote, redis } in &told.moved_samples {
+        let id = printable(id);
         writeln!(out, "  {id:<24} {:>14} {:>14}", amount(*wrote), amount(*redis))?;
     }
     out.flush()

@@ -29,6 +29,14 @@ pub enum ClientError {
         /// What the system says.
         reason: String,
     },
+    /// The daemon's socket is there, and is not for us.
+    #[error(
+        "{place}: permission denied; ask as root, or as a user in the group of the socket (`ls -l` tells which)"
+    )]
+    Denied {
+        /// Where the socket is.
+        place: Place,
+    },
     /// The connection was lost before the whole answer was there.
     #[error(
         "{place} closed the connection before its answer was complete; see with `recountd list` and `recountd runs` whether it was done"

@@ -150,7 +150,7 @@ impl Client {
         match self.once(method, path, body, key) {
             Err(lost @ ClientError::Lost { .. }) => match self.once(method, path, body, key) {
                 // The first attempt may have been taken: "unreachable" would hide that.
-                Err(ClientError::Unreachable { .. }) => Err(lost),
+                Err(ClientError::Unreachable { .. } | ClientError::Denied { .. }) => Err(lost),
                 answer => answer,
             },
             answer => answer,
@@ -284,6 +284,9 @@ fn failed(place: &Place, limits: Limits, error: ureq::Error) -> ClientError {
             | io::ErrorKind::BrokenPipe => ClientError::Lost { place: place.clone() },
             // This is how rustls comes out of a read or a write.
             io::ErrorKind::InvalidData => strange(Strange::Tls(error.to_string())),
+            io::ErrorKind::PermissionDenied if place.socket().is_some() => {
+                ClientError::Denied { place: place.clone() }
+            }
             _ => unreachable(error.to_string()),
         },
         ureq::Error::HostNotFound => unreachable("there is no such host".to_owned()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use url::Url;
+use url::{Host, Url};
 
 use super::ClientError;
 
@@ -43,6 +43,23 @@ impl Place {
             return Err(ClientError::url(text, "a ? or # does not belong there"));
         }
         Ok(Self::Http(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// Whether others may read what goes there: it is HTTP without TLS, and not to this machine.
+    #[must_use]
+    pub fn is_overheard(&self) -> bool {
+        let Self::Http(url) = self else { return false };
+        let Ok(url) = Url::parse(url) else { return false };
+        let is_here = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            None => false,
+        };
+        url.scheme() == "http" && !is_here
     }
 
     /// The URL of a path below it. What names the host of a Unix socket does not matter.
@@ -112,6 +129,26 @@ mod tests {
             ("https://example.org/recountd/", http("https://example.org/recountd")),
         ] {
             assert_eq!(Place::parse(text).unwrap(), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_plain_http_to_elsewhere_can_be_overheard() {
+        for (text, wanted) in [
+            ("unix:/run/a.sock", false),
+            ("http://127.0.0.1:7878", false),
+            ("http://127.3.2.1:7878", false),
+            ("http://[::1]:7878", false),
+            ("http://[::ffff:127.0.0.1]:7878", false),
+            ("http://localhost:7878", false),
+            ("HTTP://LOCALHOST.", false),
+            ("https://example.org", false),
+            ("http://example.org", true),
+            ("http://localhost.example.org", true),
+            ("http://10.0.0.1", true),
+            ("http://[2001:db8::1]", true),
+        ] {
+            assert_eq!(Place::parse(text).unwrap().is_overheard(), wanted, "{text}");
         }
     }
 
