@@ -183,7 +183,7 @@ fn a_handler_that_panics_or_gives_no_reply_is_a_500_and_the_connection_lives_on(
 
 #[test]
 fn a_refusal_is_not_lost_to_a_client_that_is_still_sending() {
-    let world = world(Limits::default());
+    let world = world(Limits { body: 256 * 1024, ..Limits::default() });
     let body = "x".repeat(200 * 1024);
     for _ in 0..20 {
         let mut client = world.over_tcp();
