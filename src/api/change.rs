@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{Api, Call, jobs, trouble};
 use crate::admin::http::Reply;
 use crate::admin::problem::Problem;
-use crate::ask::{Answer, Ask};
+use crate::agenda::CommandError;
+use crate::ask::{Answer, Ask, Refusal};
 use crate::config::Origin;
 use crate::state::{Added, StateError};
 
@@ -34,7 +35,7 @@ pub fn add(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let is_new = api.added.insert(&added, key, call.now).map_err(|e| trouble::state(&e))?;
     if !is_new {
         // Its definition is on disk while it is not on the agenda: it is about to go from there.
-        let refusal = crate::ask::Refusal::Exists(trouble::name(&added.name));
+        let refusal = Refusal::Exists(trouble::name(&added.name));
         return Err(trouble::refused(api, refusal));
     }
     let taken = put(api, &added, true, false).inspect_err(|_| {
@@ -97,13 +98,18 @@ pub fn reschedule(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
 pub fn remove(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let job = trouble::name(call.arg());
     let _alone = trouble::lock(&api.changing);
-    let ask = |only_look| {
-        let ask = Ask::Remove { job: job.clone(), only_look };
-        api.hotline.ask(ask).map_err(|refusal| trouble::refused(api, refusal))
-    };
-    ask(true)?;
+    let ask = |only_look| api.hotline.ask(Ask::Remove { job: job.clone(), only_look });
+    ask(true).map_err(|refusal| trouble::refused(api, refusal))?;
+    let before = api.added.find(&job).map_err(|e| trouble::state(&e))?;
     api.added.remove(&job).map_err(|e| trouble::state(&e))?;
-    let answer = ask(false)?;
+    let answer = ask(false).map_err(|refusal| {
+        // One that has had its last slot meanwhile is gone, as it was to be.
+        let is_gone = matches!(refusal, Refusal::Agenda(CommandError::NoSuchJob(_)));
+        if let Some(before) = before.filter(|_| !is_gone) {
+            give_up(api.added.insert(&before, None, call.now).map(drop));
+        }
+        trouble::refused(api, refusal)
+    })?;
     api.board.catch_up(answer.told);
     Ok(Reply::empty(204))
 }
@@ -116,7 +122,7 @@ fn put(api: &Api, added: &Added, new: bool, only_look: bool) -> Result<Answer, P
 /// The loop has changed its mind since it looked (a reload, the end), and the disk is put back.
 fn give_up(undone: Result<(), StateError>) {
     if let Err(error) = undone {
-        log::error!("a job that was refused is still on disk: {error}");
+        log::error!("a change of a job that was refused is still on disk: {error}");
     }
 }
 
@@ -124,5 +130,62 @@ fn object(call: &Call<'_>) -> Result<Map<String, Value>, Problem> {
     match call.json()? {
         Some(Value::Object(map)) => Ok(map),
         _ => Err(trouble::bad_request("the body must be a JSON object")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::admin::http::{Method, Peer, Request};
+    use crate::ask::Hotline;
+    use crate::board::{About, Board};
+    use crate::clock;
+    use crate::config::Keep;
+    use crate::state::{OnDisk, Place, State};
+
+    #[test]
+    fn a_removal_that_the_loop_refuses_in_the_end_is_taken_back_on_disk() {
+        let no_such_job = CommandError::NoSuchJob(Arc::from("a")).into();
+        let cases = [
+            (Refusal::FromFile(Arc::from("a")), 409, true),
+            (Refusal::Silent, 503, true),
+            (no_such_job, 404, false),
+        ];
+        for (refusal, status, stays) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("recountd.db");
+            let keep = Keep { age: Duration::from_secs(60), runs: 1 };
+            let (state, _) = State::open(&file, keep, clock::wall()).unwrap();
+            let definition = Map::from_iter([("interval".to_owned(), "1h".into())]);
+            let added = Added { name: "a".to_owned(), definition };
+            Place::of(&file).insert(&added, None, clock::wall()).unwrap();
+            let about = About {
+                started: clock::wall(),
+                file: "jobs.toml".into(),
+                state: file.clone(),
+                workers: 1,
+                zone: chrono_tz::Tz::UTC,
+                written: Arc::new(AtomicBool::new(true)),
+                on_disk: Arc::new(OnDisk::default()),
+                lost: Arc::new(AtomicU64::new(0)),
+            };
+            let (teller, board) = Board::start(about).unwrap();
+            // It looks, and has nothing against it; then a reload comes in between.
+            let hotline = Hotline::new(move |asked| {
+                let is_done = matches!(asked.ask, Ask::Remove { only_look: false, .. });
+                let done = Answer { run: None, told: 0, handed: 0 };
+                asked.answer(if is_done { Err(refusal.clone()) } else { Ok(done) });
+            });
+            let request = Request::new(Method::Delete, "/v1/jobs/a", Peer::Unix);
+            assert_eq!(Api::new(board, hotline).answer(&request).status, status);
+            let found = Place::of(&file).find("a").unwrap();
+            assert_eq!(found, stays.then_some(added), "{status}");
+            teller.close();
+            state.close();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that keeps the board: it takes in what the loop tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use super::{Board, Inner, JobView, Recall, Watchers};
 use crate::agenda::{Order, Record};
 use crate::clock;
 use crate::ping::Pinger;
-use crate::state::{Added, Row};
+use crate::state::{Added, Last, Row};
 
 /// News that are taken in between two moments at which others may look.
 const AT_ONCE: usize = 1_000;
@@ -22,30 +22,26 @@ impl Board {
         while let Some(batch) = queue.take(AT_ONCE) {
             ping(&batch.news, pinger);
             // The state is read without holding the board.
-            let mut known = recall.about(self.new_in(&batch.news));
+            let known = recall.about(self.new_in(&batch.news));
             let mut inner = self.lock();
             for news in batch.news {
                 self.count(&inner, &news);
-                let job = match &news {
-                    News::Job { job, .. } => Some(Arc::clone(&job.name)),
-                    News::Gone(job) => {
-                        recall.forget(job);
-                        None
-                    }
-                    _ => None,
-                };
-                if let Some(name) = job
-                    && let Some(last) = known.remove(&name)
-                {
-                    inner.lines.entry(name).or_default().recall(last);
+                match &news {
+                    News::Job { job, .. } => inner.recall(&job.name, &known),
+                    News::Gone(job) => recall.forget(job),
+                    _ => {}
                 }
                 inner.hear(news);
             }
             // What could not be told earlier.
-            for (name, last) in known {
-                if let Some(line) = inner.lines.get_mut(&name) {
-                    line.recall(last);
-                    inner.show_job(&name);
+            for name in known.keys() {
+                if inner
+                    .lines
+                    .get(name)
+                    .is_some_and(|line| line.job().is_some() && !line.is_recalled())
+                {
+                    inner.recall(name, &known);
+                    inner.show_job(name);
                 }
             }
             inner.heard = batch.up_to;
@@ -118,6 +114,16 @@ fn ping(batch: &[News], pinger: &Pinger) {
 }
 
 impl Inner {
+    /// Writes down what is on record of a job, unless it is on the board already.
+    fn recall(&mut self, name: &Arc<str>, known: &BTreeMap<Arc<str>, Last>) {
+        let line = self.lines.entry(Arc::clone(name)).or_default();
+        if let Some(last) = known.get(name)
+            && !line.is_recalled()
+        {
+            line.recall(last.clone());
+        }
+    }
+
     fn hear(&mut self, news: News) {
         match news {
             News::Job { job, next, paused } => {

@@ -93,7 +93,7 @@ impl Line {
 
     /// Whether it is known what the state knows.
     pub fn is_recalled(&self) -> bool {
-        self.is_recalled && self.job.is_some()
+        self.is_recalled
     }
 
     /// The job is gone; its runs at work stay until they end.

@@ -102,6 +102,8 @@ struct Inner {
     last: u64,
     /// How many were left when they were last thinned out.
     left: usize,
+    /// Runs whose end is here and whose beginning was thinned out: nobody has heard of them.
+    unheard: BTreeSet<RunId>,
     /// Ends of runs that were thinned out since the queue was last empty.
     dropped: usize,
     closed: bool,
@@ -145,6 +147,7 @@ impl Queue {
         let mut up_to = taken.last().map_or(0, |(number, _)| *number);
         if inner.news.is_empty() {
             (up_to, inner.left, inner.dropped) = (inner.last, 0, 0);
+            inner.unheard.clear();
             inner.news.shrink_to(MOST / 16);
         }
         Some(Batch { news: taken.into_iter().map(|(_, news)| news).collect(), up_to })
@@ -161,8 +164,7 @@ impl Inner {
     fn thin_out(&mut self) {
         let (mut told, mut gone, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (mut over, mut begun) = (BTreeSet::new(), BTreeSet::new());
-        // Ends of runs whose beginning is thinned out as well: nobody has heard of them.
-        let mut unheard = BTreeSet::new();
+        let mut whole = BTreeSet::new();
         let (mut is_broken_told, mut dropped) = (false, 0);
         let mut kept: Vec<(u64, News)> = Vec::new();
         for (number, news) in std::mem::take(&mut self.news).into_iter().rev() {
@@ -176,7 +178,7 @@ impl Inner {
                 News::Waits(ref order) | News::Started(ref order, _) => {
                     let is_over = over.contains(&order.run);
                     if is_over {
-                        unheard.insert(order.run);
+                        self.unheard.insert(order.run);
                     }
                     (!is_over && begun.insert(order.run)).then_some(news)
                 }
@@ -189,6 +191,7 @@ impl Inner {
                         // The record of a pause comes again with every slot, and says all that it said before.
                         None
                     } else if ended.insert(Arc::clone(&name)) {
+                        whole.insert(run);
                         Some(News::Ended(record, at))
                     } else {
                         dropped += 1;
@@ -200,7 +203,8 @@ impl Inner {
             };
             kept.extend(news.map(|news| (number, news)));
         }
-        kept.retain(|(_, news)| !matches!(news, News::Over(_, run) if unheard.contains(run)));
+        kept.retain(|(_, news)| !matches!(news, News::Over(_, run) if self.unheard.contains(run)));
+        self.unheard.retain(|run| whole.contains(run));
         self.news = kept.into_iter().rev().collect();
         self.left = self.news.len();
         if self.dropped == 0 && dropped > 0 {
@@ -210,5 +214,133 @@ impl Inner {
             );
         }
         self.dropped += dropped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::agenda::{Cause, SlotEnd};
+    use crate::config::{self, Surroundings};
+    use crate::report::Outcome;
+
+    fn job(name: &str) -> Arc<Job> {
+        let text = format!(
+            "mysql.a.url = 'mysql://h/d'\nredis.a.url = 'redis://h'\n[jobs.{name}]\n\
+             interval = '1s'\nquery = 'SELECT 1, 1'\ntarget = {{ zset = 'k' }}\n"
+        );
+        let none = |_: &str| Err("none".to_owned());
+        let surroundings = Surroundings {
+            system_zone: chrono_tz::Tz::UTC,
+            variable: &none,
+            credential: &none,
+            check_url: &|_, _| Ok(()),
+        };
+        let config = config::parse("jobs.toml", &text, &surroundings).unwrap();
+        Arc::clone(&config.jobs[name])
+    }
+
+    fn at(run: u64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(run).unwrap())
+    }
+
+    fn put(job: &Arc<Job>, run: u64) -> News {
+        News::Job { job: Arc::clone(job), next: Some(at(run)), paused: None }
+    }
+
+    fn started(job: &Arc<Job>, run: u64) -> News {
+        let (job, cause) = (Arc::clone(job), Cause::Slot);
+        News::Started(Order { run: RunId(run), job, slot: at(run), attempt: 1, cause }, at(run))
+    }
+
+    fn ended(job: &Arc<Job>, run: u64) -> News {
+        let end = SlotEnd::Ran { outcome: Outcome::Clean, attempts: 1, reason: None, report: None };
+        let record = Record {
+            job: Arc::clone(job),
+            slot: at(run),
+            run: RunId(run),
+            cause: Cause::Slot,
+            started: Some(at(run)),
+            took: None,
+            stands_for: 1,
+            end,
+        };
+        News::Ended(Box::new(record), at(run))
+    }
+
+    fn in_words(news: &News) -> String {
+        match news {
+            News::Job { job, next, .. } => {
+                format!("job {} {}", job.name, next.unwrap().timestamp())
+            }
+            News::Gone(job) => format!("gone {job}"),
+            News::Started(order, _) => format!("started {}", order.run),
+            News::Ended(record, _) => format!("ended {}", record.run),
+            News::Over(_, run) => format!("over {run}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn taken(queue: &Queue, most: usize) -> (Vec<String>, u64) {
+        let batch = queue.take(most).unwrap();
+        (batch.news.iter().map(in_words).collect(), batch.up_to)
+    }
+
+    #[test]
+    fn what_is_told_is_taken_in_its_order_and_counted() {
+        let (queue, a) = (Queue::default(), job("a"));
+        for (number, news) in (1..).zip([put(&a, 1), started(&a, 1), ended(&a, 1)]) {
+            queue.push(number, news);
+        }
+        assert_eq!(taken(&queue, 2), (vec!["job a 1".to_owned(), "started 1".to_owned()], 2));
+        queue.close();
+        assert_eq!(taken(&queue, 2), (vec!["ended 1".to_owned()], 3));
+        assert!(queue.take(2).is_none());
+    }
+
+    #[test]
+    fn a_board_that_does_not_keep_up_costs_memory_for_what_there_is_and_not_for_what_happens() {
+        let (queue, jobs) = (Queue::default(), [job("a"), job("b")]);
+        let mut told = 0;
+        let mut tell = |news| {
+            told += 1;
+            queue.push(told, news);
+            assert!(queue.lock().news.len() <= MOST);
+        };
+        // The board hears of two beginnings, and of nothing after that.
+        tell(started(&jobs[0], 1));
+        tell(started(&jobs[1], 2));
+        assert_eq!(queue.take(2).unwrap().up_to, 2);
+        let rounds = MOST as u64;
+        for run in 3..rounds {
+            let job = &jobs[usize::from(run % 2 == 0)];
+            tell(put(job, run));
+            tell(started(job, run));
+            tell(ended(job, run));
+            match run {
+                3 => tell(ended(&jobs[0], 1)),
+                5 => tell(News::Gone(Arc::clone(&jobs[0].name))),
+                7 => tell(News::Reloaded(None, at(7))),
+                _ => {}
+            }
+        }
+        tell(started(&jobs[0], rounds));
+        queue.lock().thin_out();
+        let (news, up_to) = taken(&queue, MOST);
+        assert_eq!(up_to, told, "who waits for what was thinned out waits no longer");
+        let (last, other) = (rounds - 1, rounds - 2);
+        let want = [
+            "over 1".to_owned(),
+            "gone a".to_owned(),
+            "Reloaded(None, 1970-01-01T00:00:07Z)".to_owned(),
+            format!("job b {other}"),
+            format!("ended {other}"),
+            format!("job a {last}"),
+            format!("ended {last}"),
+            format!("started {rounds}"),
+        ];
+        assert_eq!(news, want, "run 2 goes on");
     }
 }

@@ -54,3 +54,36 @@ impl Recall {
         self.unknown.remove(job);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Keep;
+    use crate::state::State;
+
+    fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    #[test]
+    fn what_the_state_cannot_tell_it_is_asked_again_later_and_not_with_every_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("recountd.db");
+        let mut recall = Recall { pause: Duration::ZERO, ..Recall::of(file.clone()) };
+        let mut patient = Recall::of(file.clone());
+        for recall in [&mut recall, &mut patient] {
+            assert!(recall.about(names(&["a", "b", "c"])).is_empty(), "there is no state yet");
+        }
+        recall.forget("c");
+        let keep = Keep { age: Duration::from_secs(60), runs: 1 };
+        let (state, _) = State::open(&file, keep, clock::wall()).unwrap();
+        let told = recall.about(names(&["d"]));
+        assert_eq!(told.into_keys().collect::<BTreeSet<_>>(), names(&["a", "b", "d"]));
+        assert!(recall.about(names(&[])).is_empty(), "what is known is not asked for again");
+        let told = patient.about(names(&["a", "d"]));
+        assert_eq!(told.into_keys().collect::<BTreeSet<_>>(), names(&["d"]), "a minute later");
+        state.close();
+    }
+}

@@ -16,6 +16,9 @@ use crate::schedule::Trigger;
 /// The most things that are told of one definition.
 pub const MOST_FAULTS: usize = 20;
 
+/// The longest text of a fault, in characters.
+const LONGEST_TEXT: usize = 600;
+
 /// The longest name of a job, in characters.
 const LONGEST_NAME: usize = 64;
 
@@ -28,6 +31,22 @@ pub struct Fault {
     pub detail: String,
     /// What to write instead; null where `detail` says it.
     pub help: Option<String>,
+}
+
+impl Fault {
+    /// The same without what nobody reads: a text that was given may be as long as a whole request, and a fault repeats
+    /// it.
+    fn in_short(self) -> Self {
+        let pointer = if self.pointer.len() > LONGEST_TEXT { String::new() } else { self.pointer };
+        Self { pointer, detail: in_short(self.detail), help: self.help.map(in_short) }
+    }
+}
+
+fn in_short(text: String) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 impl Config {
@@ -65,10 +84,11 @@ impl Config {
                 (Some(key), _) => pointer("", key),
                 (None, _) => String::new(),
             };
-            match found {
+            let fault = match found {
                 Some(key) if is_instant(key) => no_instant(pointer, key, problem),
                 _ => Fault { pointer, detail: problem.to_string(), help: problem.help() },
-            }
+            };
+            fault.in_short()
         };
         // Each is put into words only if it is shown.
         let room = MOST_FAULTS - nulls.faults.len();
@@ -162,7 +182,7 @@ fn inline(value: &Value, key: &str, at: &Place<'_>, nulls: &mut Nulls) -> Option
             nulls.count += 1;
             if nulls.faults.len() < MOST_FAULTS {
                 let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
-                nulls.faults.push(Fault { pointer: at.pointer(), detail, help });
+                nulls.faults.push(Fault { pointer: at.pointer(), detail, help }.in_short());
             }
             return None;
         }

@@ -32,7 +32,7 @@ impl Family {
 }
 
 /// Where in Redis the counter of an id lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// `{ zset = KEY }`: the score of the member named by the id.
     Zset {

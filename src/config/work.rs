@@ -1,6 +1,6 @@
 //! The part of a job's table that says what its runs do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,13 +64,14 @@ fn families(table: &mut Table<'_>) -> Option<Vec<Family>> {
             return one.fail(Problem::TargetAndTargets);
         }
         let mut families: Vec<Family> = Vec::new();
+        let mut taken = HashSet::new();
         let named = several.table("`targets`", TARGETS)?.named();
         if named.is_empty() {
             return several.fail(Problem::Empty("targets".to_owned()));
         }
         for item in named {
             let read = item.table(format!("target {}", item.key), TARGET).and_then(target)?;
-            if families.iter().any(|other| other.target == read) {
+            if !taken.insert(read.clone()) {
                 return item.fail(Problem::SameTarget(read.to_string()));
             }
             families.push(Family { column: Some(Arc::from(item.key.as_str())), target: read });

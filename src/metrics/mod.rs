@@ -20,8 +20,8 @@
 //!   before anything has happened. Other outcomes, `recountd_last_run_*` and the histogram of a job
 //!   begin with its first such run.
 //! - **A job that is gone** leaves nothing: what is not among the jobs of a scrape is not shown, and
-//!   what two scrapes did not name is dropped, which takes what a run left that ended after
-//!   [`Metrics::forget`].
+//!   what two scrapes did not name is dropped. A run that ends after its job was removed is not counted
+//!   at all, also where another job has the name by then; whoever feeds sees to that.
 //!
 //! At 10,000 jobs a page has 15 lines a job (about 9 MB) before the first run, and 26 once all ran.
 

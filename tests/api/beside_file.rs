@@ -31,7 +31,10 @@ fn with_second_mysql(house: &House) -> String {
 }
 
 fn on_second(name: &str) -> Value {
-    let mut job = articles(name, &json!({"interval": "1h", "description": "on the second"}));
+    let mut job = articles(
+        name,
+        &json!({"interval": "1h", "timezone": "Asia/Shanghai", "description": "on the second"}),
+    );
     job["mysql"] = "second".into();
     job
 }
@@ -53,6 +56,10 @@ fn a_job_whose_server_a_reload_removes_is_broken_until_it_is_back() {
         );
         assert_eq!(job["definition"]["mysql"], "second");
         assert_eq!(job["trigger"], json!({"interval": "1h"}));
+        assert_eq!(
+            (&job["timezone"], &job["trigger_in_words"]),
+            (&"Asia/Shanghai".into(), &"interval 1h".into())
+        );
         assert_eq!(house.status()["jobs"]["broken"], 1);
         let list = house.client.get("/v1/jobs").expect(200);
         let listed = list["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "a");
@@ -108,7 +115,6 @@ fn the_file_wins_over_an_added_job_and_gives_it_back() {
         );
         assert_eq!(job["trigger"], json!({"cron": "0 3 * * *"}));
         assert_eq!(house.status()["jobs"]["total"], 2, "there is one of the name");
-        house.client.delete("/v1/jobs/second").problem(409, "from-jobs-toml");
     };
     of_file(&house);
     house.crash();
@@ -117,6 +123,27 @@ fn the_file_wins_over_an_added_job_and_gives_it_back() {
     let job = house.job("second");
     assert_eq!((&job["origin"], &job["trigger"]), (&"run-time".into(), &json!({"interval": "1h"})));
     assert_eq!(house.client.delete("/v1/jobs/second").status, 204);
+}
+
+#[test]
+fn an_added_job_that_gave_way_to_the_file_can_be_removed_behind_it() {
+    let mut house = House::new(QUIET);
+    house.add(&articles("second", &json!({"interval": "1h"}))).expect(201);
+    let file = format!("{}{}", articles_job(""), articles_job("").replace(JOB, "second"));
+    house.reload(&file);
+    assert_eq!(house.client.delete("/v1/jobs/second").status, 204);
+    let is_of_file = |house: &House| {
+        let job = house.job("second");
+        assert_eq!((&job["origin"], &job["state"]), (&"jobs.toml".into(), &"scheduled".into()));
+    };
+    is_of_file(&house);
+    house.client.delete("/v1/jobs/second").problem(409, "from-jobs-toml");
+    house.crash();
+    is_of_file(&house);
+    house.reload(&articles_job(""));
+    house.client.get("/v1/jobs/second").problem(404, "no-such-job");
+    house.crash();
+    house.client.get("/v1/jobs/second").problem(404, "no-such-job");
 }
 
 #[test]

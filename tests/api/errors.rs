@@ -12,7 +12,7 @@ type Refused<'a> = (&'a str, &'a str, Option<&'a str>, u16, &'a str, &'a str);
 fn every_refusal_is_a_problem_that_tells_the_way_out() {
     let house = House::new(QUIET);
     house.add(&idle("a")).expect(201);
-    let refused: [Refused<'_>; 28] = [
+    let refused: [Refused<'_>; 30] = [
         ("GET", "/v1/jobs/user-artcles", None, 404, "no-such-job", "did you mean user-articles?"),
         (
             "GET",
@@ -61,6 +61,8 @@ fn every_refusal_is_a_problem_that_tells_the_way_out() {
         ("POST", "/v1/jobs/a/trigger", Some("[true]"), 400, "bad-request", "dry_run"),
         ("DELETE", "/v1/jobs", None, 405, "method", "GET, HEAD, POST"),
         ("PUT", "/v1/jobs/a", Some("{}"), 405, "method", "PATCH"),
+        ("POST", "/v1/jobs", Some(r#"{"name":"b","name":"c"}"#), 400, "bad-request", "`name`"),
+        ("POST", "/v1/events", None, 405, "method", "takes GET"),
         ("HEAD", "/v1/events", None, 405, "method", ""),
     ];
     for (method, path, body, status, kind, says) in refused {
@@ -78,6 +80,10 @@ fn every_refusal_is_a_problem_that_tells_the_way_out() {
     assert_eq!(house.status()["jobs"]["total"], 2);
     let allow = house.client.send("PUT", "/v1/jobs/a", &[], None);
     assert_eq!(allow.header("allow"), Some("GET, HEAD, PATCH, DELETE"));
+    for method in ["HEAD", "POST"] {
+        let allow = house.client.send(method, "/v1/events", &[], None);
+        assert_eq!(allow.header("allow"), Some("GET"), "a stream has no head alone");
+    }
 }
 
 #[test]
@@ -176,4 +182,42 @@ fn a_placeholder_in_an_added_job_is_no_way_to_our_environment() {
             assert!(problem.to_string().contains("placeholder"), "{problem:#}");
         }
     }
+}
+
+#[test]
+fn a_key_that_comes_twice_is_refused_wherever_it_stands_and_nothing_is_done() {
+    let house = House::new(QUIET);
+    house.add(&idle("a")).expect(201);
+    let job = idle("b").to_string();
+    let inside = job.replace("{\"zset\":", "{\"zset\":\"k\",\"zset\":");
+    assert_ne!(inside, job);
+    for (method, path, body) in [
+        ("POST", "/v1/jobs", inside),
+        ("PATCH", "/v1/jobs/a", r#"{"interval":"1h","interval":"2h"}"#.to_owned()),
+        ("POST", "/v1/jobs/a/trigger", r#"{"dry_run":true,"dry_run":false}"#.to_owned()),
+    ] {
+        let problem = house.client.send(method, path, &[], Some(&body)).problem(400, "bad-request");
+        assert!(problem["detail"].as_str().unwrap().contains("twice"), "{problem:#}");
+    }
+    assert_eq!(house.status()["jobs"]["total"], 2);
+    assert!(house.runs("a").is_empty());
+}
+
+#[test]
+fn a_hostile_body_gets_a_short_answer_and_one_that_is_too_large_is_not_read() {
+    let house = House::new(QUIET);
+    let keys: Vec<String> = (0..5_000).map(|n| format!("\"k{n:04}\":1")).collect();
+    for body in [
+        format!("{{\"name\":\"a\",{}}}", keys.join(",")),
+        but("timezone", json!("x".repeat(60_000))).to_string(),
+        but("name", json!("x".repeat(60_000))).to_string(),
+        but("mysql", json!(vec![Value::Null; 10_000])).to_string(),
+    ] {
+        let answer = house.client.send("POST", "/v1/jobs", &[], Some(&body));
+        let problem = answer.problem(422, "invalid");
+        assert!(answer.body.len() < 64 * 1024, "{} bytes", answer.body.len());
+        assert!(problem["errors"].as_array().unwrap().len() <= 21);
+    }
+    let large = but("description", json!("x".repeat(64 * 1024)));
+    house.add(&large).problem(413, "too-large");
 }

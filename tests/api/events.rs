@@ -1,6 +1,6 @@
 //! What happens, live.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -161,4 +161,19 @@ fn the_streams_end_with_the_daemon() {
     for mut stream in streams {
         while stream.next(Duration::from_secs(5)).is_some() {}
     }
+}
+
+#[test]
+fn a_stream_that_was_left_gives_its_place_back_though_nothing_happens() {
+    /// A listener's places for streams.
+    const PLACES: usize = 32;
+    let house = House::new(QUIET);
+    let path = format!("/v1/events?job={JOB}");
+    let streams: Vec<Events> = (0..PLACES).map(|_| listen(&house, &path)).collect();
+    house.client.get(&path).problem(503, "busy");
+    drop(streams);
+    let left = Instant::now();
+    eventually(SOON, "there is a place", || house.client.try_events(&path).is_ok());
+    // The next heartbeat, which would have noticed, is 15 s after the hello.
+    assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
 }

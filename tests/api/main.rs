@@ -11,6 +11,7 @@ mod events;
 mod health;
 mod house;
 mod jobs;
+mod leftover;
 mod old_routes;
 mod openapi;
 mod overdue;

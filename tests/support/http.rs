@@ -119,6 +119,12 @@ impl Client {
     /// Listens to the events; the answer has to be a stream.
     #[track_caller]
     pub fn events(&self, path: &str) -> Events {
+        self.try_events(path).unwrap_or_else(|head| panic!("{path}: {head}"))
+    }
+
+    /// The same where there may be no place for another stream; then the head of the answer.
+    #[track_caller]
+    pub fn try_events(&self, path: &str) -> Result<Events, String> {
         let mut stream = self.connect().expect("the daemon listens");
         let request = self.request("GET", path, &[("Accept", "text/event-stream")], None);
         stream.write_all(request.as_bytes()).expect("the daemon reads");
@@ -131,10 +137,12 @@ impl Client {
             assert!(events.read(end), "{path}: no head of an answer");
         };
         let head = String::from_utf8(head).expect("the head is text").to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        if !head.starts_with("http/1.1 200 ") {
+            return Err(head);
+        }
         assert!(head.contains("content-type: text/event-stream"), "{head}");
         assert!(head.contains("transfer-encoding: chunked"), "{head}");
-        events
+        Ok(events)
     }
 
     fn connect(&self) -> io::Result<Stream> {
