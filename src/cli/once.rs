@@ -44,7 +44,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let (path, config) = args.config.load()?;
+    let (path, config) = args.config.load_beside()?;
     let job = known::find(&config, &path, &args.job)?;
     let state = state_file(&path, &config);
     let timeout = job.limits.timeout;
