@@ -2,9 +2,10 @@
 //! once and never waits for whoever asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use thiserror::Error;
 
 use crate::agenda::{CommandError, RunId};
@@ -12,7 +13,7 @@ use crate::config::Fault;
 use crate::state::Added;
 
 /// How long whoever asks waits for the loop. It takes milliseconds; a loop that does not answer for so
-/// long is stuck or has ended.
+/// long is stuck or has ended. A question that was given up is not carried out later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be asked.
@@ -88,13 +89,33 @@ pub struct Asked {
     /// What is asked.
     pub ask: Ask,
     reply: Sender<Result<Answer, Refusal>>,
+    state: Arc<AtomicU8>,
 }
 
+/// It waits for the loop.
+const OPEN: u8 = 0;
+/// The loop carries it out.
+const TAKEN: u8 = 1;
+/// Whoever asked has told somebody that it was not done.
+const WITHDRAWN: u8 = 2;
+
 impl Asked {
+    /// Takes the question; false if it was withdrawn: then it must not be carried out, for whoever asked
+    /// has said that it was not.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        change(&self.state, TAKEN)
+    }
+
     /// Answers. Whoever asked may have gone.
     pub fn answer(self, answer: Result<Answer, Refusal>) {
         self.reply.try_send(answer).ok();
     }
+}
+
+/// Ends the wait in one way; false if it has ended in the other.
+fn change(state: &AtomicU8, to: u8) -> bool {
+    state.compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 /// The way to the loop.
@@ -121,7 +142,46 @@ impl Hotline {
     /// As [`Hotline::ask`].
     pub fn ask_within(&self, ask: Ask, patience: Duration) -> Result<Answer, Refusal> {
         let (reply, answer): (_, Receiver<_>) = bounded(1);
-        (self.0)(Asked { ask, reply });
-        answer.recv_timeout(patience).unwrap_or(Err(Refusal::Silent))
+        let state = Arc::new(AtomicU8::new(OPEN));
+        (self.0)(Asked { ask, reply, state: Arc::clone(&state) });
+        match answer.recv_timeout(patience) {
+            Ok(answer) => answer,
+            // It is too late to say no to what the loop is about to do; that takes a moment.
+            Err(RecvTimeoutError::Timeout) if !change(&state, WITHDRAWN) => {
+                answer.recv_timeout(PATIENCE).unwrap_or(Err(Refusal::Silent))
+            }
+            Err(_) => Err(Refusal::Silent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_question_that_was_given_up_is_not_carried_out() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let stuck = Arc::clone(&asked);
+        let hotline = Hotline::new(move |question| stuck.lock().unwrap().push(question));
+        let ask = Ask::Pause(Arc::from("a"));
+        assert_eq!(hotline.ask_within(ask, Duration::ZERO), Err(Refusal::Silent));
+        let late = asked.lock().unwrap().pop().unwrap();
+        assert!(!late.take());
+    }
+
+    #[test]
+    fn a_question_that_is_being_carried_out_is_waited_for() {
+        let hotline = Hotline::new(move |question| {
+            assert!(question.take());
+            std::thread::spawn(move || {
+                std::thread::yield_now();
+                question.answer(Err(CommandError::Stopping.into()));
+            });
+        });
+        let answer = hotline.ask_within(Ask::Alive, Duration::ZERO);
+        assert_eq!(answer, Err(CommandError::Stopping.into()));
     }
 }

@@ -125,7 +125,7 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     let config = load::load(&path)?;
     let now = clock::wall();
     let file = load::state_file(&path, &config);
-    let (state, memory) = State::open(&file, config.daemon.keep, now)?;
+    let (state, mut memory) = State::open(&file, config.daemon.keep, now)?;
     let workers = config.daemon.workers;
     let about = About {
         started: now,
@@ -146,6 +146,7 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     let pool = start_pool(workers, &work(&file), sender)?;
     let added = jobs::recall(&file);
     let (jobs, broken) = jobs::all(&config, &added);
+    memory.added = added.keys().cloned().collect();
     let agenda = Agenda::new(jobs, &memory, pool::places(workers), now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
     let mut daemon = Daemon {

@@ -10,7 +10,7 @@ use std::{io, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::agenda::{Ended, Order, RunId};
+use crate::agenda::{Cause, Ended, Order, RunId};
 use crate::clock;
 use crate::jobs::{Cancel, RunError};
 use crate::report::Outcome;
@@ -81,7 +81,10 @@ fn serve(tickets: &Receiver<Ticket>, closed: &AtomicBool, work: &Work, answer: &
         let waited = clock::monotonic().saturating_duration_since(queued);
         let ended = if closed.load(Ordering::Acquire) {
             Ended::NotStarted
-        } else if order.attempt == 1 && waited > order.job.limits.misfire_grace {
+        } else if order.attempt == 1
+            && order.cause == Cause::Slot
+            && waited > order.job.limits.misfire_grace
+        {
             Ended::Expired { waited }
         } else {
             let run = AssertUnwindSafe(|| work(&order, &cancel));
@@ -111,7 +114,6 @@ mod tests {
     use chrono::{TimeDelta, Utc};
 
     use super::*;
-    use crate::agenda::Cause;
     use crate::config::{self, ServerKind, Surroundings};
 
     const SOON: Duration = Duration::from_secs(20);

@@ -164,7 +164,10 @@ const INSTANCES: [Row; 2] = [
             world.pass("1m");
             world.feed(Event::Reloaded(Vec::new()));
             world.finish(clean());
-            assert_eq!(world.ends(), ["its job was removed from jobs.toml 1x", "clean 1x"]);
+            assert_eq!(
+                world.ends(),
+                ["a reload took its job away before it started 1x", "clean 1x"]
+            );
         },
     },
 ];

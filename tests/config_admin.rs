@@ -25,7 +25,7 @@ fn shown(lines: &str) -> String {
 #[test]
 fn without_the_table_or_with_an_empty_one_the_file_does_not_say_where_to_listen() {
     assert_eq!(accepted(VALID).admin, Admin::default());
-    assert_eq!(admin(""), Admin { listen: None, token: None, hosts: Vec::new() });
+    assert_eq!(admin(""), Admin { hosts: Vec::new(), ..Admin::default() });
     assert_eq!(admin("listen = []").listen, Some(Vec::new()), "nowhere at all");
 }
 
@@ -137,7 +137,8 @@ allow_remote = «"yes"»
         ("lisen", "did you mean `listen`?"),
         ("tokn", "did you mean `token`?"),
         ("allow-remote", "did you mean `allow_remote`?"),
-        ("port", "it takes listen, token, allow_remote, hosts"),
+        ("readtoken", "did you mean `read_token`?"),
+        ("port", "it takes listen, token, read_token, allow_remote, hosts"),
     ] {
         let errors = parse(&format!("{VALID}[admin]\n{key} = ['x']\n")).unwrap_err();
         let problems: Vec<&Problem> = errors.problems().collect();
@@ -202,6 +203,45 @@ fn a_token_in_the_file_itself_is_refused_and_its_line_is_masked() {
                  \x20 --> etc/jobs.toml:11:9\n   |\n11 | token = ***\n   |         ^^^\n   |\n   \
                  = help: write \"${RECOUNTD_TOKEN}\" or \"${credential:recountd-token}\"\n";
     assert!(errors.to_string().starts_with(lines), "{errors}");
+}
+
+#[test]
+fn a_read_token_follows_the_rules_of_the_token_and_is_never_the_same() {
+    let both = "token = '${TOKEN}'\nread_token = '${credential:recountd-token}'";
+    let config = accepted(&format!("{VALID}[admin]\n{both}\nlisten = ['127.0.0.1:80']\n"));
+    assert_eq!(config.admin.read_token.as_ref().unwrap().reveal(), "tr0ub4dor&3 staple");
+    assert!(!format!("{config:?}").contains("tr0ub4dor"));
+    // Over TCP, reading alone is enough; the socket is there for the rest.
+    let reader = admin("read_token = '${TOKEN}'\nlisten = ['127.0.0.1:80']");
+    assert_eq!((reader.token, reader.listen.map(|l| l.len())), (None, Some(1)));
+    for (value, answer) in [
+        (
+            "${NONE}",
+            "`${NONE}` in `read_token`: the environment variable NONE is not set \
+             #? set the environment variable NONE",
+        ),
+        (
+            "${TOKEN_OF_15}",
+            "the value of `read_token` is shorter than 16 characters #? make one with `openssl rand -hex 32`",
+        ),
+        (
+            "${TOKEN}",
+            "the value of `read_token` is that of `token` #? make one with `openssl rand -hex 32`",
+        ),
+    ] {
+        let line = format!("read_token = «\"{value}\"»\n#! {answer}\n");
+        refused(&format!("[admin]\ntoken = \"${{TOKEN}}\"\n{line}"));
+        refused(&format!("[admin]\n{line}token = \"${{TOKEN}}\"\n"));
+    }
+    let shown = shown("[admin]\nread_token = \"s3cr3t-s3cr3t-s3cr3t\"\n");
+    for part in [
+        "`read_token` must not stand in this file",
+        "read_token = ***",
+        "write \"${RECOUNTD_READ_TOKEN}\" or \"${credential:recountd-read-token}\"",
+    ] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    assert!(!shown.contains("s3cr3t"), "{shown}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn each_library_has_one_home() {
     only(&["stores/redis", "stores/mod.rs"], "redis", |code| names_crate(code, "redis"));
     only(&["stores/tls/"], "rustls", |code| names(code, "rustls"));
     only(&["state/"], "rusqlite", |code| names(code, "rusqlite"));
-    only(&["api/page.rs"], "sha2", |code| names(code, "sha2"));
+    only(&["api/page.rs", "api/retry.rs"], "sha2", |code| names(code, "sha2"));
     only(&["signals.rs"], "signal_hook", |code| names(code, "signal_hook"));
     only(&["admin/connection"], "http_net", |code| names(code, "http_net"));
     only(&["admin/door.rs"], "subtle", |code| names(code, "subtle"));

@@ -2,112 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "page/between.rs"]
+mod between;
+#[path = "page/shape.rs"]
+mod shape;
+#[path = "page/stage.rs"]
+mod stage;
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
-use support::browser::{Browser, ENTER, PATIENCE, TAB};
-use support::guardian::free_port;
+use stage::{GONE, Stage, TOKEN, row};
+use support::browser::{ENTER, PATIENCE, TAB};
+use support::eventually;
 use support::toutiao::ARTICLES_QUERY;
-use support::world::{JOB, World, articles_job};
-use support::{Daemon, eventually};
-
-const TOKEN: &str = "a-token-of-32-characters-or-more";
-
-/// What a daemon that is killed leaves in the console of a page that follows it.
-const GONE: [&str; 2] = ["net::ERR_", "401"];
-
-/// A world with a control plane, its daemon, and a browser.
-struct Stage {
-    daemon: Option<Daemon>,
-    world: World,
-    url: String,
-    browser: Browser,
-}
-
-impl Stage {
-    fn new(settings: &str) -> Self {
-        // The browser first: a test that waits for its turn shall not keep servers busy.
-        let browser = Browser::start();
-        let mut world = World::new(50, 2_000, "");
-        let address = format!("127.0.0.1:{}", free_port());
-        let admin = format!("listen = [\"{address}\"]\ntoken = \"${{RECOUNTD_TOKEN}}\"\n");
-        world.write_jobs(&format!("[admin]\n{admin}\n{}", articles_job(settings)));
-        world.recountd = world.recountd.env("RECOUNTD_TOKEN", TOKEN);
-        let mut stage = Self { daemon: None, world, url: format!("http://{address}/"), browser };
-        stage.start_daemon();
-        stage
-    }
-
-    /// A stage on which the page has its token and shows the jobs.
-    fn open(settings: &str) -> Self {
-        let stage = Self::new(settings);
-        stage.browser.goto(&stage.url);
-        stage.give(TOKEN);
-        stage.browser.find(&row(""));
-        stage
-    }
-
-    fn start_daemon(&mut self) {
-        self.daemon = Some(self.world.recountd.spawn_run());
-        let ready = format!("{}readyz", self.url);
-        eventually(PATIENCE, "the daemon is ready", || ureq::get(&ready).call().is_ok());
-    }
-
-    #[track_caller]
-    fn give(&self, token: &str) {
-        self.browser.wait_for("!document.querySelector('[data-form=token]').hidden");
-        self.browser.find("#token").type_in(token);
-        self.browser.find("[data-action=token]").click();
-    }
-
-    #[track_caller]
-    fn click(&self, action: &str) {
-        self.browser.find(&row(&format!(" [data-action={action}]"))).click();
-    }
-
-    /// Waits until an element of the job's row is there.
-    #[track_caller]
-    fn shows(&self, rest: &str) {
-        self.browser.find(&row(rest));
-    }
-
-    /// A counter that is wrong, so that a run has something to repair.
-    fn break_a_counter(&self) {
-        let held = self.world.counter("1").expect("the first user has articles");
-        self.world.set_counter("1", held + 7.0);
-    }
-
-    #[track_caller]
-    fn has_no_complaints(&self, expected: &[&str]) {
-        let complaints = self.browser.complaints(expected);
-        assert!(complaints.is_empty(), "{complaints:#?}");
-    }
-}
-
-impl Drop for Stage {
-    /// A test that fails leaves a picture of what the reader saw.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let name = thread::current().name().unwrap_or("page").replace("::", "-");
-            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
-            // The browser may be what failed; a second panic must not hide the first.
-            let shoot = || self.browser.screenshot(&file);
-            if catch_unwind(AssertUnwindSafe(shoot)).is_ok() {
-                println!("a picture of it: {}", file.display());
-            }
-        }
-    }
-}
-
-/// The row of the job, and what is in it.
-fn row(rest: &str) -> String {
-    format!("#jobs [data-job='{JOB}']{rest}")
-}
+use support::world::JOB;
 
 #[test]
 fn it_asks_for_the_token_says_when_it_is_wrong_and_then_lists_the_jobs() {
@@ -277,36 +186,6 @@ fn a_job_of_run_time_comes_and_goes_and_what_it_is_called_is_only_text() {
 }
 
 #[test]
-fn a_phone_needs_no_scrolling_to_the_side_and_has_room_for_fingers() {
-    let stage = Stage::open("");
-    stage.break_a_counter();
-    stage.click("trigger");
-    stage.shows("[data-last=repaired]");
-    for width in [390, 320] {
-        stage.browser.resize(width, 844);
-        stage.browser.wait_for(&format!("innerWidth === {width}"));
-        for address in ["#/".to_owned(), format!("#/jobs/{JOB}")] {
-            let go = format!("location.hash = {}", Value::from(address));
-            stage.browser.execute(&go, &[]);
-            stage.browser.wait_for(
-                "document.querySelector(location.hash === '#/' ? '#list' : '#detail').checkVisibility()",
-            );
-            let wide =
-                "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
-            assert_eq!(stage.browser.execute(wide, &[]), 0, "{width} pixels");
-            let small = stage.browser.execute(
-                "return [...document.querySelectorAll('button, select, input, summary')]
-                    .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 44)
-                    .map((e) => e.outerHTML)",
-                &[],
-            );
-            assert_eq!(small, serde_json::json!([]), "{width} pixels");
-        }
-    }
-    stage.has_no_complaints(&["401"]);
-}
-
-#[test]
 fn the_keyboard_alone_can_trigger_and_its_focus_is_seen() {
     let stage = Stage::new("");
     stage.browser.goto(&stage.url);
@@ -356,55 +235,30 @@ fn whoever_does_not_see_the_page_is_told_what_is_on_it() {
         }";
     let found = stage.browser.execute(unnamed, &[]);
     let wanted = serde_json::json!({"nameless": [], "outside": [], "twice": [], "h1": 1, "main": 1,
-        "header": 1, "lang": "en", "live": 2});
+        "header": 1, "lang": "en", "live": 4});
     assert_eq!(found, wanted);
     stage.has_no_complaints(&["401"]);
 }
 
-/// Every text that is shown, with the contrast to what is behind it, where that is less than WCAG's AA asks for.
-const PALE: &str = "
-    const channel = (c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
-    const parse = (text) => text.match(/[0-9.]+/g).map(Number);
-    const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-    const behind = (e) => {
-        for (; e; e = e.parentElement) {
-            const color = parse(getComputedStyle(e).backgroundColor);
-            if (color.length === 3 || color[3] === 1) return color;
-        }
-        return [255, 255, 255];
-    };
-    const pale = [];
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    let seen = 0;
-    while (texts.nextNode()) {
-        const e = texts.currentNode.parentElement;
-        if (!texts.currentNode.data.trim() || !e.checkVisibility() || e.closest('script, style, .vh')) continue;
-        seen += 1;
-        const style = getComputedStyle(e);
-        const [a, b] = [light(parse(style.color)), light(behind(e))];
-        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (contrast < 4.5) pale.push(`${contrast.toFixed(2)} ${e.outerHTML}`);
-    }
-    return seen > 20 ? pale : ['there is too little text'];";
-
 #[test]
-fn every_text_stands_out_from_what_is_behind_it_by_day_and_by_night() {
+fn a_mistake_in_jobs_toml_is_told_in_lines() {
     let stage = Stage::open("");
-    stage.break_a_counter();
-    stage.click("trigger");
-    stage.shows("[data-last=repaired]");
-    stage.click("pause");
-    stage.shows("[data-paused]");
-    stage.browser.find("summary").click();
-    let mut backgrounds = Vec::new();
-    for scheme in ["light", "dark"] {
-        stage.browser.prefer(&[("prefers-color-scheme", scheme)]);
-        stage.browser.wait_for(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
-        assert_eq!(stage.browser.execute(PALE, &[]), serde_json::json!([]), "{scheme}");
-        let background = "return getComputedStyle(document.body).backgroundColor";
-        backgrounds.push(stage.browser.execute(background, &[]));
-    }
-    assert_ne!(backgrounds[0], backgrounds[1]);
+    let good = std::fs::read_to_string(stage.world.recountd.jobs_path()).unwrap();
+    stage.world.recountd.write_jobs(&format!("{good}\n[jobs.broken]\ncron = \"x\"\n"));
+    stage.daemon.as_ref().unwrap().signal("HUP");
+    eventually(PATIENCE, "the reload has failed", || {
+        let lines = stage.daemon.as_ref().unwrap().stderr.lines();
+        lines.iter().any(|line| line.contains("[jobs.broken]") || line.contains("`x`"))
+    });
+    stage.browser.goto(&stage.url);
+    stage.browser.wait_for_text("#notice", "has a mistake");
+    let drawn = "return [document.querySelector('#notice').textContent.includes('\\n'),
+        getComputedStyle(document.querySelector('#notice')).whiteSpaceCollapse,
+        document.querySelector('#notice').innerText.split('\\n').length > 3]";
+    assert_eq!(
+        stage.browser.execute(drawn, &[]),
+        serde_json::json!([true, "preserve-breaks", true])
+    );
     stage.has_no_complaints(&["401"]);
 }
 

@@ -161,7 +161,7 @@ fn a_state_of_format_1_is_migrated_and_read_before_that() {
     let jobs = fs::read_to_string(world.recountd.jobs_path()).unwrap();
     world.recountd.write_jobs(&jobs.replace("[jobs", "[daemon]\nkeep = \"3650d\"\n[jobs"));
     world.call(&["once", JOB], 0);
-    assert_eq!(format(), 3);
+    assert_eq!(format(), 4);
     let rows = world.runs();
     let outcomes: Vec<&str> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["clean", "running", "clean"]);

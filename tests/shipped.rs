@@ -17,6 +17,7 @@ fn file(name: &str) -> String {
 fn check(jobs: &str, says: &[&str]) {
     let recountd = Recountd::new(env!("CARGO_BIN_EXE_recountd"), jobs).env("MYSQL_PASSWORD", "x");
     let recountd = recountd.env("RECOUNTD_TOKEN", "correct horse battery staple");
+    let recountd = recountd.env("RECOUNTD_READ_TOKEN", "incorrect donkey battery staple");
     let output = recountd.output(&["check"]);
     assert_eq!(output.code(), 0, "{}", output.stderr);
     for part in says {
@@ -39,7 +40,7 @@ fn what_the_example_jobs_toml_has_in_comments_is_valid_and_complete() {
     let (admin, after) = rest.split_once("\n\n").unwrap();
     let lines: Vec<&str> = admin.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
     let keys: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(keys, ["listen", "token", "hosts", "allow_remote"]);
+    assert_eq!(keys, ["listen", "token", "read_token", "hosts", "allow_remote"]);
     check(&format!("{before}[admin]\n{}\n\n{after}", lines.join("\n")), &["is valid"]);
 }
 
@@ -68,6 +69,10 @@ fn the_unit_fits_the_daemon() {
     ] {
         assert!(unit.lines().any(|l| l == line), "{line}");
     }
+    // Who gets in at the socket is said right above the line that changes it.
+    let (before, _) = unit.split_once("\n# Group=www-data\n").expect("a group to let in");
+    let above: Vec<&str> = before.lines().rev().take_while(|l| l.starts_with('#')).collect();
+    assert!(above.iter().any(|line| line.contains("only root gets in")), "{above:?}");
 }
 
 #[test]

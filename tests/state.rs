@@ -252,6 +252,53 @@ fn old_records_are_removed_beyond_keep_runs() {
 }
 
 #[test]
+fn old_records_that_cannot_be_removed_are_told_of_and_hold_nothing_up() {
+    let jobs = failing("interval = \"20ms\"");
+    let recountd = recountd(&format!("[daemon]\nkeep_runs = 1\n{jobs}"));
+    let daemon = recountd.spawn_run();
+    for _ in 0..5 {
+        daemon.wait_for_line("a: failed", SOON);
+    }
+    stop(daemon);
+    let file = rusqlite::Connection::open(db(&recountd)).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER stuck BEFORE DELETE ON runs BEGIN SELECT RAISE(FAIL, 'stuck'); END",
+    )
+    .unwrap();
+    let daemon = recountd.spawn_run();
+    let told = daemon.wait_for_line("old records cannot be removed", SOON);
+    assert!(told.contains("stuck") && told.contains("recountd.db"), "{told}");
+    for _ in 0..20 {
+        daemon.wait_for_line("a: failed", SOON);
+    }
+    let lines = daemon.stderr.lines();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("old records cannot be removed"), 1, "once for each try");
+    assert_eq!(count("the state cannot be written"), 0);
+    stop(daemon);
+}
+
+#[test]
+fn the_state_is_its_owners_alone_whatever_the_umask() {
+    let jobs = failing("interval = \"1h\"");
+    let plain = recountd(&jobs);
+    let wrapper = plain.folder().join("open-to-all");
+    let binary = env!("CARGO_BIN_EXE_recountd");
+    fs::write(&wrapper, format!("#!/bin/sh\numask 000\nexec {binary} \"$@\"\n")).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let recountd = Recountd::new(&wrapper, &jobs);
+    let daemon = recountd.spawn_run();
+    daemon.wait_for_line("jobs from", SOON);
+    let mode = |end: &str| {
+        let file = format!("{}{end}", db(&recountd).display());
+        fs::metadata(file).map(|file| file.permissions().mode() & 0o777).ok()
+    };
+    eventually(SOON, "the first job is written", || mode("-wal").is_some());
+    assert_eq!(["", "-wal", "-shm"].map(mode), [Some(0o600); 3]);
+    stop(daemon);
+}
+
+#[test]
 fn where_the_state_is_follows_the_file_then_systemd_then_the_folder_of_jobs_toml() {
     let there = tempfile::tempdir().unwrap();
     let jobs = failing("interval = \"1h\"");

@@ -95,6 +95,22 @@ fn what_was_added_to_a_counter_in_motion_is_taken_off_what_it_holds_now_and_only
 }
 
 #[test]
+fn a_run_that_wrote_nothing_has_nothing_to_undo() {
+    let world = World::new(100, 1_000, ANY);
+    world.call(&["once", JOB], 0);
+    let image = world.image();
+    for dry in [&["--dry-run"][..], &[]] {
+        let told = world.call(&[&["undo", "o1"][..], dry].concat(), 0).stdout;
+        assert!(told.contains("nothing to undo"), "{told}");
+    }
+    let told = world.call(&["undo", "o1", "--json"], 0).json();
+    assert_eq!((&told["run"], &told["undone"]), (&Value::Null, &0.into()));
+    assert!(told["reason"].as_str().unwrap().contains("nothing to undo"), "{told}");
+    assert_eq!(world.runs().len(), 1, "and no run is made of it");
+    assert_eq!(world.image(), image);
+}
+
+#[test]
 fn a_run_whose_evidence_was_lost_is_not_called_undone() {
     let world = World::new(100, 1_000, ANY);
     world.shift(-3.0);
@@ -299,7 +315,7 @@ fn undo_refuses_what_it_cannot_do_and_writes_nothing() {
     world.call(&["once", JOB, "--force"], 0);
     let newest = world.runs()[0]["id"].as_str().unwrap().to_owned();
     let output = world.call(&["undo", &newest], 0);
-    assert!(output.stdout.contains("0 counters put back"), "{}", output.stdout);
+    assert!(output.stdout.contains("nothing to undo"), "{}", output.stdout);
 }
 
 #[test]

@@ -128,6 +128,10 @@ impl Connection<'_> {
         expects: &Expectation,
     ) -> Result<Result<Request, Problem>, Gone> {
         if let Err(problem) = self.service.door.admit(&request) {
+            // Who shows none may be a page that is about to ask for it.
+            if problem.kind() == "token" && request.header("authorization").is_some() {
+                self.service.rebuffs.note(self.seat.socket.address());
+            }
             return Ok(Err(problem));
         }
         request.forget("authorization");
@@ -187,8 +191,16 @@ impl Connection<'_> {
     fn send(&mut self, reply: Reply) -> Result<(), Gone> {
         let is_head = self.conn.request().is_some_and(|r| r.method() == Name::Head);
         let head = response(reply.status, &reply.headers);
+        let mut share = None;
         let (response, chunks) = match reply.body {
-            Body::Whole(bytes) => (head.body(bytes), None),
+            Body::Whole(bytes) if is_head => (head.body(bytes), None),
+            Body::Whole(bytes) => {
+                share = self.service.room.take(bytes.len());
+                match share {
+                    Some(_) => (head.body(bytes), None),
+                    None => (whole(no_room()), None),
+                }
+            }
             Body::Stream(chunks) if is_head || self.seat.streams() => {
                 (head.chunked(), Some(chunks))
             }
@@ -211,6 +223,7 @@ impl Connection<'_> {
         };
         let body = response.body_bytes().filter(|_| plan == BodyPlan::Raw).unwrap_or_default();
         self.flush(body)?;
+        drop(share);
         match chunks.filter(|_| response.body_bytes().is_none()) {
             Some(chunks) if !is_head => self.send_chunks(chunks),
             Some(_) => self.end_stream(),
@@ -230,8 +243,11 @@ impl Connection<'_> {
                 break;
             };
             self.out.clear();
+            // One for whom there is no room is cut off, and may come back to begin anew.
+            let share = self.service.room.take(chunk.len()).ok_or(Gone)?;
             self.conn.send_body(&chunk, &mut self.out).map_err(|_| Gone)?;
             self.flush(&[])?;
+            drop(share);
             self.look_after_client()?;
         }
         self.end_stream()
@@ -259,10 +275,11 @@ impl Connection<'_> {
 
     /// Sends `out` and what comes after it.
     fn flush(&mut self, more: &[u8]) -> Result<(), Gone> {
-        let patience = &self.service.limits.patience;
+        let limits = &self.service.limits;
         // Somebody may be waiting for this thread.
         let to_end = self.seat.is_to_end();
-        let wait = if to_end { patience.stuck } else { patience.reply };
+        let bytes = self.out.len() + more.len();
+        let wait = if to_end { limits.patience.stuck } else { limits.time_for(bytes) };
         let (deadline, socket) = (clock::monotonic() + wait, &self.seat.socket);
         let sent = socket.write_by(deadline, &self.out);
         sent.and_then(|()| socket.write_by(deadline, more)).map_err(|_| Gone)
@@ -284,6 +301,10 @@ impl Connection<'_> {
         let until = clock::monotonic() + self.service.limits.patience.linger;
         self.seat.socket.see_off(Some(until));
     }
+}
+
+fn no_room() -> Problem {
+    Problem::busy("other clients are still reading large replies; try again in a second")
 }
 
 fn words_of(payload: &(dyn Any + Send)) -> String {

@@ -1,4 +1,4 @@
-//! Who may come in over TCP: a known host, no foreign page, the token. Over a Unix socket the mode of
+//! Who may come in over TCP: a known host, no foreign page, the token, or the one that only reads. Over a Unix socket the mode of
 //! the file has decided that already.
 
 use std::collections::BTreeSet;
@@ -69,6 +69,7 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone)]
 pub struct Door {
     token: Option<Token>,
+    read_token: Option<Token>,
     /// Names and addresses with the port they are known at; without one: as a URL leaves it out.
     known: BTreeSet<(String, Option<u16>)>,
     /// The ports of listeners on all addresses: there any address is ours.
@@ -81,7 +82,8 @@ impl Door {
     /// Without a token nobody comes in over TCP but to the open paths.
     #[must_use]
     pub fn new(token: Option<Token>, listeners: &[SocketAddr], hosts: &[String]) -> Self {
-        let mut door = Self { token, known: BTreeSet::new(), anywhere: BTreeSet::new() };
+        let (known, anywhere) = (BTreeSet::new(), BTreeSet::new());
+        let mut door = Self { token, read_token: None, known, anywhere };
         for listener in listeners {
             let (ip, port) = (listener.ip().to_canonical(), listener.port());
             if ip.is_unspecified() {
@@ -106,6 +108,13 @@ impl Door {
         door
     }
 
+    /// The same, with a token that is enough to read everything and to change nothing.
+    #[must_use]
+    pub fn with_read_token(mut self, token: Option<Token>) -> Self {
+        self.read_token = token;
+        self
+    }
+
     fn know(&mut self, name: &str, port: u16) {
         self.known.insert((name.to_owned(), Some(port)));
         if WEB_PORTS.contains(&port) {
@@ -116,7 +125,7 @@ impl Door {
     /// Lets the request in, or says why not. The body is not looked at, so it need not be there yet.
     ///
     /// # Errors
-    /// 403 `host` or `origin`, 401 `token`.
+    /// 403 `host`, `origin` or `read-only`, 401 `token`.
     pub fn admit(&self, request: &Request) -> Result<(), Problem> {
         if request.peer == Peer::Unix {
             return Ok(());
@@ -168,9 +177,13 @@ impl Door {
                 return Err(no_token("the Authorization header is not of the form `Bearer TOKEN`"));
             }
         };
-        match &self.token {
-            Some(expected) if expected.is(token) => Ok(()),
-            _ => Err(no_token("the token is not the one of this daemon")),
+        // Both are compared, whichever it is.
+        let is = |expected: &Option<Token>| expected.as_ref().is_some_and(|it| it.is(token));
+        match (is(&self.token), is(&self.read_token)) {
+            (true, _) => Ok(()),
+            (false, true) if request.method.reads() => Ok(()),
+            (false, true) => Err(read_only()),
+            (false, false) => Err(no_token("the token is not the one of this daemon")),
         }
     }
 }
@@ -178,6 +191,12 @@ impl Door {
 fn no_token(detail: &str) -> Problem {
     let challenge = "Bearer realm=\"recountd\"";
     Problem::new(401, "token", "A token is needed", detail).header("WWW-Authenticate", challenge)
+}
+
+fn read_only() -> Problem {
+    let detail = "this is the `read_token` of [admin], which is enough for GET and HEAD alone; \
+                  its `token` is the one that may change something";
+    Problem::new(403, "read-only", "The token only reads", detail)
 }
 
 fn foreign_host() -> Problem {
@@ -199,7 +218,8 @@ fn written(ip: IpAddr) -> String {
     }
 }
 
-/// An authority as name, in lower case and without a final dot, and port; none if it is not one.
+/// An authority as name, in lower case and without a final dot, and port; none if it is not one. A v4
+/// address that is written as a v6 one is the v4 address.
 fn split(authority: &str) -> Option<(String, Option<u16>)> {
     let after_literal = authority.rfind(']').map_or(0, |at| at + 1);
     let colon = authority.get(after_literal..)?.find(':').map(|at| at + after_literal);
@@ -209,7 +229,7 @@ fn split(authority: &str) -> Option<(String, Option<u16>)> {
     };
     let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let name = match literal {
-        Some(literal) => format!("[{}]", literal.parse::<std::net::Ipv6Addr>().ok()?),
+        Some(literal) => written(literal.parse::<std::net::Ipv6Addr>().ok()?.to_canonical()),
         None => name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(),
     };
     (!name.is_empty()).then_some((name, port))

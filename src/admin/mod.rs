@@ -8,6 +8,8 @@ pub mod door;
 pub mod listen;
 mod unix;
 mod socket;
+mod room;
+mod rebuffs;
 mod crowd;
 mod connection;
 
@@ -24,11 +26,14 @@ use self::http::Handler;
 use self::limits::Limits;
 use self::listen::Listener;
 use self::problem::Problem;
+use self::rebuffs::Rebuffs;
+use self::room::Room;
 use self::socket::Socket;
 use crate::clock;
 
-/// Of each thread. A handler that needs more than this has no business here.
-const STACK: usize = 256 * 1024;
+/// Of each thread. JSON that is nested as deeply as its reader allows (127 levels) takes more than 256 KiB
+/// where nothing is optimised. It is only address space: pages that were never touched cost no memory.
+const STACK: usize = 1024 * 1024;
 /// How long to wait when the system has no more of something, and then try again.
 const BREATH: Duration = Duration::from_millis(100);
 /// The same complaint is logged no more often than this.
@@ -39,6 +44,9 @@ struct Service {
     door: Door,
     handler: Arc<Handler>,
     limits: Limits,
+    /// For the replies of all listeners together.
+    room: Room,
+    rebuffs: Rebuffs,
 }
 
 /// What listens and answers, in threads of its own. Dropping it stops it.
@@ -58,7 +66,9 @@ impl Admin {
         handler: Arc<Handler>,
         limits: Limits,
     ) -> io::Result<Self> {
-        let service = Arc::new(Service { door, handler, limits });
+        let room = Room::new(limits.replies, limits.small_reply, limits.patience.room);
+        let rebuffs = Rebuffs::default();
+        let service = Arc::new(Service { door, handler, limits, room, rebuffs });
         let mut admin = Self { stopped: Arc::default(), open: Vec::new() };
         for listener in listeners {
             let (listener, crowd) = (Arc::new(listener), Crowd::new(&limits));

@@ -2,7 +2,7 @@
 //! a moment, and an end that another thread can bring about.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use crate::clock;
 
 /// Bytes that are read and thrown away at most from somebody whose connection is being closed.
 const LAST_WORDS: usize = 512 * 1024;
+/// Bytes that are handed to the system at once. It begins its time-out anew with each buffer of a Unix
+/// socket that the client empties, so a long write would last for as long as somebody reads a little.
+const SLICE: usize = 64 * 1024;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -34,6 +37,14 @@ impl Socket {
         match self {
             Self::Unix(_) => Peer::Unix,
             Self::Tcp(_) => Peer::Tcp,
+        }
+    }
+
+    /// Who is at the other end, where that has an address.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(s) => s.peer_addr().ok(),
         }
     }
 
@@ -74,12 +85,13 @@ impl Socket {
     pub(super) fn write_by(&self, deadline: Instant, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let left = left(deadline).ok_or(ErrorKind::TimedOut)?;
+            let slice = bytes.get(..SLICE).unwrap_or(bytes);
             let written = match self {
                 Self::Unix(s) => {
-                    s.set_write_timeout(Some(left)).and_then(|()| (&mut &*s).write(bytes))
+                    s.set_write_timeout(Some(left)).and_then(|()| (&mut &*s).write(slice))
                 }
                 Self::Tcp(s) => {
-                    s.set_write_timeout(Some(left)).and_then(|()| (&mut &*s).write(bytes))
+                    s.set_write_timeout(Some(left)).and_then(|()| (&mut &*s).write(slice))
                 }
             };
             match written {

@@ -7,8 +7,9 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::entry::{CORRECTION, Entry, Pause};
 use super::event::{Action, Command, CommandError, Diff, RunId, SlotEnd};
-use super::{Agenda, Phase, Run, Timer};
+use super::{Agenda, Cause, Phase, Run, Timer};
 use crate::config::{Job, Origin};
+use crate::schedule::Trigger;
 
 impl Agenda {
     /// Carries out what somebody asks for.
@@ -46,12 +47,13 @@ impl Agenda {
                     // As after a reload: what is the same keeps all it has.
                     Some(entry) if *entry.job == *job => entry,
                     Some(entry) => self.redefine(entry, job, now),
-                    None => Entry::new(job, now),
+                    None => self.begin_with(job, now),
                 };
                 self.add(entry);
             }
             Command::Remove(name) => {
-                self.remove(&name).ok_or_else(|| CommandError::NoSuchJob(Arc::clone(&name)))?;
+                let is_there = self.remove(&name).is_some() || self.aside.remove(&name).is_some();
+                is_there.then_some(()).ok_or_else(|| CommandError::NoSuchJob(Arc::clone(&name)))?;
                 self.drop_waiting(now, &SlotEnd::Removed, |run| run.job.name == name, actions);
                 actions.push(Action::Forget(name));
             }
@@ -61,6 +63,12 @@ impl Agenda {
 
     fn entry(&mut self, name: &Arc<str>) -> Result<&mut Entry, CommandError> {
         self.jobs.get_mut(name).ok_or_else(|| CommandError::NoSuchJob(Arc::clone(name)))
+    }
+
+    /// A job that is new on the agenda, or comes back.
+    fn begin_with(&mut self, job: Arc<Job>, now: DateTime<Utc>) -> Entry {
+        let known = self.aside.remove(&job.name);
+        Entry::resume(job, known.as_ref(), now)
     }
 
     /// Gives a job a new definition; a run of it that waits goes on under that.
@@ -73,11 +81,13 @@ impl Agenda {
         entry.changed_to(job, now)
     }
 
-    /// Takes note that a job may have had its last slot, or its last run. What counts is the job of
-    /// now: a run may be that of another one, which had its name before.
-    pub(super) fn note_end(&mut self, name: &Arc<str>) {
-        if self.jobs.get(name).is_some_and(|entry| entry.job.origin == Origin::RunTime) {
-            self.ended.push(Arc::clone(name));
+    /// Takes note that a slot of this job was dealt with for good, or that a run ended which may be
+    /// that of another job that had its name before.
+    pub(super) fn note_end(&mut self, job: &Arc<Job>, is_for_good: bool) {
+        let Some(entry) = self.jobs.get_mut(&job.name) else { return };
+        if entry.job.origin == Origin::RunTime {
+            entry.is_over |= is_for_good && Arc::ptr_eq(&entry.job, job);
+            self.ended.push(Arc::clone(&job.name));
         }
     }
 
@@ -85,13 +95,11 @@ impl Agenda {
     /// each of its orders never takes them out itself. Their runs stay on record.
     pub(super) fn retire(&mut self, actions: &mut Vec<Action>) {
         for name in std::mem::take(&mut self.ended) {
-            let is_over =
-                |entry: &Entry| entry.job.origin == Origin::RunTime && entry.next.is_none();
+            let is_over = |entry: &Entry| entry.is_over && entry.next.is_none();
             if self.jobs.get(&name).is_some_and(is_over) && !self.active.contains_key(&name) {
                 // What is to be remembered of it must not come after it is forgotten.
                 actions.append(&mut self.outbox);
                 self.remove(&name);
-                actions.push(Action::Forget(Arc::clone(&name)));
                 actions.push(Action::Retire(name));
             }
         }
@@ -118,7 +126,7 @@ impl Agenda {
             let entry = match old.remove(&name) {
                 None => {
                     diff.added.push(name);
-                    Entry::new(job, now)
+                    self.begin_with(job, now)
                 }
                 Some(entry) if *entry.job == *job => {
                     diff.unchanged.push(name);
@@ -131,17 +139,40 @@ impl Agenda {
             };
             self.add(entry);
         }
-        diff.removed = old.into_keys().collect();
+        diff.removed = old.keys().cloned().collect();
         let gone = |run: &Run| diff.removed.contains(&run.job.name);
         self.drop_waiting(now, &SlotEnd::Reload, gone, actions);
-        actions.extend(diff.removed.iter().cloned().map(Action::Forget));
+        for (name, entry) in old {
+            // One that was added at run time is not removed by a reload, but not valid beside it.
+            if entry.job.origin == Origin::RunTime {
+                self.aside.insert(name, entry.memory());
+            } else {
+                actions.push(Action::Forget(name));
+            }
+        }
         actions.push(Action::Reloaded(diff));
     }
 
     /// No new runs; those that wait are recorded, those that run go on (S15).
     pub(super) fn stop(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
         self.stopping = true;
+        // What was added for one time only must not be lost because the daemon is started anew.
+        let is_cut_off = |run: &&Run| {
+            let is_once = matches!(run.job.trigger, Trigger::Date(_));
+            let is_fresh = run.phase == Phase::Waiting && run.failure.is_none();
+            is_once && is_fresh && run.cause == Cause::Slot && run.job.origin == Origin::RunTime
+        };
+        let cut_off: Vec<Arc<Job>> =
+            self.runs.values().filter(is_cut_off).map(|run| Arc::clone(&run.job)).collect();
         self.drop_waiting(now, &SlotEnd::Shutdown, |_| true, actions);
+        for job in cut_off {
+            if let (Trigger::Date(date), Some(entry)) = (&job.trigger, self.jobs.get_mut(&job.name))
+                && Arc::ptr_eq(&entry.job, &job)
+            {
+                entry.hold_back(*date);
+                actions.push(entry.to_remember());
+            }
+        }
         self.timers.clear();
     }
 

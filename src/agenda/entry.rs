@@ -27,6 +27,9 @@ pub struct Entry {
     identity: Arc<str>,
     /// The pause that it is in.
     pub pause: Option<Pause>,
+    /// Whether its last slot so far was dealt with for good: it ran, or came too late. One that was
+    /// skipped, paused or cut off by the end is for somebody to look at.
+    pub is_over: bool,
 }
 
 /// A pause of a job. Its slots come and go all the same, and one record takes them all in: a week
@@ -130,7 +133,13 @@ impl Entry {
     fn from(job: Arc<Job>, done: DateTime<Utc>) -> Self {
         let next = job.trigger.next_after(done);
         let identity = Arc::from(job.trigger.identity());
-        Self { job, done, next, identity, pause: None }
+        Self { job, done, next, identity, pause: None, is_over: false }
+    }
+
+    /// Its slot did not run because the daemon ends: it is due again at the next start, where its grace
+    /// decides.
+    pub fn hold_back(&mut self, slot: DateTime<Utc>) {
+        self.done = self.done.min(slot - TimeDelta::milliseconds(1));
     }
 
     /// Whether its schedule has come so far ahead of `now` that the clock must have been corrected.
@@ -143,7 +152,8 @@ impl Entry {
         Action::Remember { job: Arc::clone(&self.job), memory: self.memory(), next: self.next }
     }
 
-    fn memory(&self) -> Remembered {
+    /// What has to be known of it after a restart.
+    pub fn memory(&self) -> Remembered {
         let paused = self.pause.map(|pause| pause.since);
         Remembered { done: self.done, trigger: Arc::clone(&self.identity), paused }
     }

@@ -1,6 +1,6 @@
 //! What goes into the agenda and what comes out of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
-use crate::config::{Job, duration};
+use crate::config::{Job, PingUrl, duration};
 use crate::report::{Outcome, Report};
 
 /// The number of a run, from 1, never used twice.
@@ -143,7 +143,8 @@ pub enum Action {
     },
     /// The job is gone; what was remembered of it may go, too.
     Forget(Arc<str>),
-    /// The job was added at run time and has had its last slot; its definition may go, too.
+    /// The job was added at run time and has had its last slot: what was remembered of it may go, and
+    /// its definition as well.
     Retire(Arc<str>),
     /// The command of this event was carried out, with the run that it began if it began one; or
     /// why not.
@@ -166,6 +167,8 @@ pub struct Remembered {
 pub struct Memory {
     /// The jobs by name.
     pub jobs: BTreeMap<Arc<str>, Remembered>,
+    /// The names of those that were added at run time, valid or not.
+    pub added: BTreeSet<Arc<str>>,
     /// The highest number that a run has had.
     pub last_run: u64,
 }
@@ -241,6 +244,23 @@ impl Record {
     /// How far slots are counted; misses are never enumerated (S4).
     pub const MOST: u32 = 1000;
 
+    /// Who is told that the slot has ended so.
+    ///
+    /// A partial run counts as a success: it repaired what could be proven, and the next run looks
+    /// again. Of a run with retries only its end is told. A slot that did not run is told to nobody,
+    /// because its silence is what the other side listens for; and a dry run is no proof that the
+    /// counters are true.
+    #[must_use]
+    pub fn ping(&self) -> Option<&PingUrl> {
+        let SlotEnd::Ran { outcome, .. } = &self.end else { return None };
+        match outcome {
+            _ if self.cause.is_dry() => None,
+            Outcome::Clean | Outcome::Repaired | Outcome::Partial => self.job.ping.success.as_ref(),
+            Outcome::Failed | Outcome::Refused => self.job.ping.failure.as_ref(),
+            Outcome::Drift => None,
+        }
+    }
+
     /// Why the slot ended as it did, in one line; `None` where the outcome says it all.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
@@ -302,7 +322,8 @@ pub enum SlotEnd {
         /// Since then.
         since: DateTime<Utc>,
     },
-    /// Its job was removed from jobs.toml before it started (S14).
+    /// A reload took its job away before it started (S14): it is not in jobs.toml any more, or not
+    /// valid beside it.
     Reload,
     /// Its job, added at run time, was removed before it started.
     Removed,
@@ -340,7 +361,7 @@ impl fmt::Display for SlotEnd {
             }
             Self::OverLimit => f.write_str("more than 100 late slots"),
             Self::Paused { .. } => f.write_str("its job is paused"),
-            Self::Reload => f.write_str("its job was removed from jobs.toml"),
+            Self::Reload => f.write_str("a reload took its job away before it started"),
             Self::Removed => f.write_str("its job was removed"),
             Self::Shutdown => f.write_str("the daemon was stopping"),
         }

@@ -41,6 +41,9 @@ pub struct Agenda {
     outbox: Vec<Action>,
     /// Jobs that were added at run time and may have had their last slot.
     ended: Vec<Arc<str>>,
+    /// What is to be remembered of jobs that were added at run time and are not valid now: they may
+    /// come back.
+    aside: BTreeMap<Arc<str>, Remembered>,
     stopping: bool,
     random: fastrand::Rng,
 }
@@ -106,6 +109,7 @@ impl Agenda {
             begun: memory.last_run,
             outbox: Vec::new(),
             ended: Vec::new(),
+            aside: BTreeMap::new(),
             stopping: false,
             random: fastrand::Rng::with_seed(seed),
         };
@@ -113,9 +117,16 @@ impl Agenda {
             let known = memory.jobs.get(&job.name);
             agenda.add(Entry::resume(job, known, now));
         }
-        let gone = memory.jobs.keys().filter(|name| !agenda.jobs.contains_key(*name)).cloned();
-        let gone: Vec<Action> = gone.map(Action::Forget).collect();
-        agenda.outbox.extend(gone);
+        for (name, known) in &memory.jobs {
+            if agenda.jobs.contains_key(name) {
+                continue;
+            }
+            if memory.added.contains(name) {
+                agenda.aside.insert(Arc::clone(name), known.clone());
+            } else {
+                agenda.outbox.push(Action::Forget(Arc::clone(name)));
+            }
+        }
         agenda
     }
 
@@ -128,6 +139,12 @@ impl Agenda {
     /// The next slot of each job that has one.
     pub fn next_slots(&self) -> impl Iterator<Item = (&Arc<Job>, DateTime<Utc>)> {
         self.jobs.values().filter_map(|entry| Some((&entry.job, entry.next?)))
+    }
+
+    /// Whether a job is paused.
+    #[must_use]
+    pub fn is_paused(&self, name: &str) -> bool {
+        self.jobs.get(name).is_some_and(|entry| entry.pause.is_some())
     }
 
     /// Whether no run is with the pool.
@@ -184,7 +201,6 @@ impl Agenda {
         }
         self.outbox.push(entry.to_remember());
         self.jobs.insert(Arc::clone(&name), entry);
-        self.note_end(&name);
     }
 
     fn remove(&mut self, name: &Arc<str>) -> Option<Entry> {

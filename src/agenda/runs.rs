@@ -24,8 +24,6 @@ impl Agenda {
                     let due = entry.take_due(now);
                     let job = Arc::clone(&entry.job);
                     actions.push(entry.to_remember());
-                    self.note_end(&name);
-                    let Some(entry) = self.jobs.get(&name) else { continue };
                     if let Some(next) = entry.next {
                         self.timers.insert((next, Timer::Slot(name)));
                     }
@@ -50,6 +48,7 @@ impl Agenda {
             Due::Missed { slot, stands_for } => {
                 let late = (now - slot).to_std().unwrap_or_default();
                 actions.push(record(slot, stands_for, SlotEnd::Missed { late }));
+                self.note_end(job, true);
                 return;
             }
             Due::OverLimit { slot, stands_for } => {
@@ -209,7 +208,8 @@ impl Agenda {
                     self.active.remove(&job.name);
                 }
             }
-            self.note_end(&job.name);
+            let has_run = matches!(end, SlotEnd::Ran { .. } | SlotEnd::Expired { .. });
+            self.note_end(&job, has_run);
             let ((started, took), run) = (span(&end, started, now), id);
             let record = Record { job, slot, run, cause, started, took, stands_for, end };
             actions.push(Action::Record(record));

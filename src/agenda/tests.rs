@@ -3,6 +3,7 @@
 mod changes;
 mod commands;
 mod limits;
+mod pings;
 mod restart;
 mod slots;
 
@@ -110,7 +111,10 @@ impl World {
                 Action::Forget(job) => {
                     self.memory.jobs.remove(&job);
                 }
-                Action::Retire(job) => self.retired.push(job),
+                Action::Retire(job) => {
+                    self.memory.jobs.remove(&job);
+                    self.retired.push(job);
+                }
                 Action::Answer(answer) => self.answers.push(answer),
             }
         }

@@ -76,8 +76,7 @@ pub fn reschedule(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
         return Err(trouble::invalid(&format!("/{other}"), &detail, help));
     }
     let _alone = trouble::lock(&api.changing);
-    let all = api.added.all().map_err(|e| trouble::state(&e))?;
-    let Some(before) = all.into_iter().find(|added| added.name == name) else {
+    let Some(before) = api.added.find(name).map_err(|e| trouble::state(&e))? else {
         // The loop knows whether it is in jobs.toml or nowhere.
         let nothing = Added { name: name.to_owned(), definition: change };
         put(api, &nothing, false, true)?;

@@ -33,6 +33,12 @@ pub fn readyz(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     if !api.board.about().is_written() {
         return unready("the state cannot be written; runs go on and are not remembered");
     }
+    if api.board.about().on_disk.is_unread() {
+        return unready(
+            "the state could be opened only after the start, and has jobs or pauses that were not \
+             read; restart the daemon",
+        );
+    }
     Ok(ok())
 }
 

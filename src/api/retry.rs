@@ -1,9 +1,10 @@
 //! `Idempotency-Key`: a POST that is sent again, because its answer was lost, is carried out once and
 //! answered twice.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Api, Call, trouble};
 use crate::admin::http::{Body, Reply};
@@ -60,7 +61,7 @@ pub fn once(
     if let Some(kept) = api.answers.find(key, call.now).map_err(|e| trouble::state(&e))? {
         return again(&kept, &request);
     }
-    // A problem is an answer like any other.
+    // A problem is an answer as well, and some are kept.
     let reply = handle().unwrap_or_else(Reply::from);
     if let Some(answer) = stored(&reply) {
         let kept = Kept { request, answer };
@@ -87,9 +88,11 @@ fn again(kept: &Kept, request: &str) -> Result<Reply, Problem> {
     Ok(reply.with("Idempotency-Replayed", "true"))
 }
 
-/// The answer as it is kept; `None` for one that another try may better.
+/// The answer as it is kept: what was done, and what is wrong with the request itself. `None` for one that
+/// may be another tomorrow, though nothing was changed in the request: a job that is not there yet, a run in
+/// the way, a disk that is full.
 fn stored(reply: &Reply) -> Option<String> {
-    if reply.status >= 500 {
+    if !matches!(reply.status, 200..=299 | 400 | 422) {
         return None;
     }
     let Body::Whole(body) = &reply.body else { return None };
@@ -103,11 +106,16 @@ fn stored(reply: &Reply) -> Option<String> {
     serde_json::to_string(&stored).ok()
 }
 
-/// What tells one request from another. It need not withstand an attack: whoever has the token could
-/// as well send the other request.
+/// What tells one request from another, and does so in later versions as well. Each part comes with its
+/// length, so that what belongs to one cannot pass for the beginning of the next.
 fn fingerprint(call: &Call<'_>) -> String {
-    let mut hasher = DefaultHasher::new();
-    call.request.body.hash(&mut hasher);
-    let length = call.request.body.len();
-    format!("{} {length} {:016x}", call.request.path, hasher.finish())
+    let request = call.request;
+    let method = format!("{:?}", request.method);
+    let query = request.query.as_deref().unwrap_or_default();
+    let mut hasher = Sha256::new();
+    for part in [method.as_bytes(), request.path.as_bytes(), query.as_bytes(), &request.body] {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    STANDARD.encode(hasher.finalize())
 }

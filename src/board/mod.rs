@@ -202,7 +202,7 @@ impl Board {
             News::WillRetry(job, _) => self.metrics.retried(job),
             News::Ended(record, _) => {
                 self.metrics.record(record);
-                if let Some(url) = record.job.ping.after(&record.end) {
+                if let Some(url) = record.ping() {
                     pinger.tell(&record.job.name, url);
                 }
             }

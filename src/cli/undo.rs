@@ -20,7 +20,7 @@ use crate::state::{Beside, Claims, Ending, Evidence, History, Recorder, RunNumbe
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0  all of it was undone (with --dry-run: would be)
+  0  all of it was undone (with --dry-run: would be), or there is nothing to undo
   1  an error, or a refusal: the job is gone, or its counters live elsewhere now
   2  usage, no such run, or jobs.toml is wrong
   3  some counters have moved since, were written again, or have no evidence; they were left alone
@@ -29,6 +29,9 @@ The next run of the job looks again, and corrects what differs from MySQL.";
 
 /// The longest an undo may take; a million counters take about a minute.
 const AT_MOST: Duration = Duration::from_secs(3_600);
+
+/// What is said of a run that wrote nothing.
+const NOTHING: &str = "no repair of it is on record; there is nothing to undo";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -73,6 +76,13 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
         .of_run(undoes, clock::wall())?
         .ok_or(CliError::NoSuchRun { run: undoes, state: state.clone() })?;
     let job = job_of(&evidence, undoes, &config, &path)?;
+    if evidence.written == 0 {
+        // A record of it would only say that nothing was done.
+        let mut nothing = told(undoes, None, dry_run, &evidence, &Undone::default(), None);
+        nothing.reason = Some(NOTHING.to_owned());
+        print(&nothing, json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let cancel = cancel_on_signal()?;
     let mut claims = Claims::open(&state, undoes, &evidence)?;
     let record = if dry_run {
@@ -230,6 +240,9 @@ fn told(
 }
 
 fn in_words(told: &Told) -> String {
+    if told.reason.as_deref() == Some(NOTHING) {
+        return NOTHING.to_owned();
+    }
     let mut words = format!("{} counters put back", told.undone);
     for (number, what) in [
         (told.moved, "have moved since, or were written again"),

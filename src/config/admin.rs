@@ -19,6 +19,8 @@ pub struct Admin {
     pub listen: Option<Vec<Address>>,
     /// What clients over TCP have to show.
     pub token: Option<Token>,
+    /// What is enough for clients over TCP that only read; never the same as `token`.
+    pub read_token: Option<Token>,
     /// Names by which clients over TCP may call us, besides those of the addresses.
     pub hosts: Vec<String>,
 }
@@ -70,13 +72,24 @@ pub fn admin(item: Option<Item<'_>>, surroundings: &Surroundings<'_>) -> Admin {
     let mut admin = Admin::default();
     let Some(mut table) = item.and_then(|i| i.table("[admin]", "a table")) else { return admin };
     let listen = table.get("listen");
-    let token_item = table.get("token");
-    admin.token = token_item.as_ref().and_then(|item| token(item, surroundings));
+    let items = ["token", "read_token"].map(|key| (key, table.get(key)));
+    let has_token = items.iter().any(|(_, item)| item.is_some());
+    let [secret, reader] = items.map(|(key, item)| {
+        let secret = item.as_ref().and_then(|item| token(item, key, surroundings));
+        (secret, item)
+    });
+    admin.token = secret.0;
+    admin.read_token = match reader {
+        (Some(same), Some(item)) if admin.token.as_ref() == Some(&same) => {
+            item.fail(Problem::SameToken)
+        }
+        (read_token, _) => read_token,
+    };
     let mut allow_remote = false;
     set(&mut allow_remote, table.get("allow_remote").and_then(|i| i.boolean()));
     set(&mut admin.hosts, table.get("hosts").and_then(|i| hosts(&i)));
     if let Some(item) = &listen {
-        admin.listen = addresses(item, allow_remote, token_item.is_some());
+        admin.listen = addresses(item, allow_remote, has_token);
     }
     table.finish();
     admin
@@ -116,13 +129,16 @@ fn address(text: &str) -> Option<Address> {
 
 /// The token stands in the environment or in a credential, never in the file itself, which people
 /// show around.
-fn token(item: &Item<'_>, surroundings: &Surroundings<'_>) -> Option<Token> {
-    let template = item.text("a placeholder in quotes, as in \"${RECOUNTD_TOKEN}\"")?;
+fn token(item: &Item<'_>, key: &'static str, surroundings: &Surroundings<'_>) -> Option<Token> {
+    let template = item.text(match key {
+        "read_token" => "a placeholder in quotes, as in \"${RECOUNTD_READ_TOKEN}\"",
+        _ => "a placeholder in quotes, as in \"${RECOUNTD_TOKEN}\"",
+    })?;
     if placeholder::only(template).is_none() {
-        return item.fail(Problem::OpenToken);
+        return item.fail(Problem::OpenToken(key));
     }
     match placeholder::fill(&item.key, template, surroundings) {
-        Ok(secret) if secret.trim().len() < SHORTEST_TOKEN => item.fail(Problem::ShortToken),
+        Ok(secret) if secret.trim().len() < SHORTEST_TOKEN => item.fail(Problem::ShortToken(key)),
         Ok(secret) => Some(Token::new(secret.trim().to_owned())),
         Err(problem) => item.fail(problem),
     }

@@ -7,8 +7,6 @@ use url::Url;
 use super::problem::Problem;
 use super::reader::{Item, Table};
 use super::{Surroundings, placeholder};
-use crate::agenda::SlotEnd;
-use crate::report::Outcome;
 
 /// The URLs that are told how the runs of a job end, so that somebody notices when they no longer
 /// are. Empty where the job says nothing.
@@ -18,27 +16,6 @@ pub struct Ping {
     pub success: Option<PingUrl>,
     /// Told after a run that did not.
     pub failure: Option<PingUrl>,
-}
-
-impl Ping {
-    /// Which URL is told that a slot has ended so.
-    ///
-    /// A partial run counts as a success: it repaired what could be proven, and the next run looks
-    /// again. Of a run with retries only its end is told. A slot that did not run is told to nobody,
-    /// because its silence is what the other side listens for; and a dry run is no proof that the
-    /// counters are true.
-    #[must_use]
-    pub fn after(&self, end: &SlotEnd) -> Option<&PingUrl> {
-        let SlotEnd::Ran { outcome, report, .. } = end else { return None };
-        if report.as_ref().is_some_and(|report| report.dry_run) {
-            return None;
-        }
-        match outcome {
-            Outcome::Clean | Outcome::Repaired | Outcome::Partial => self.success.as_ref(),
-            Outcome::Failed | Outcome::Refused => self.failure.as_ref(),
-            Outcome::Drift => None,
-        }
-    }
 }
 
 /// An http or https URL. Who knows its path can tell lies in the job's name, so neither `Debug` nor
@@ -127,64 +104,6 @@ fn read_url(item: &Item<'_>, from: &Surroundings<'_>) -> Option<PingUrl> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ping() -> Ping {
-        let url = |path: &str| PingUrl::parse(&format!("https://hc-ping.com/{path}")).ok();
-        Ping { success: url("good"), failure: url("bad") }
-    }
-
-    fn ran(outcome: Outcome) -> SlotEnd {
-        SlotEnd::Ran { outcome, attempts: 1, reason: None, report: None }
-    }
-
-    #[test]
-    fn a_run_that_did_its_work_is_a_success_and_one_that_did_not_a_failure() {
-        let ping = ping();
-        for (outcome, told) in [
-            (Outcome::Clean, Some("good")),
-            (Outcome::Repaired, Some("good")),
-            (Outcome::Partial, Some("good")),
-            (Outcome::Failed, Some("bad")),
-            (Outcome::Refused, Some("bad")),
-            (Outcome::Drift, None),
-        ] {
-            let url = ping.after(&ran(outcome)).map(PingUrl::reveal);
-            let want = told.map(|path| format!("https://hc-ping.com/{path}"));
-            assert_eq!(url, want.as_deref(), "{outcome:?}");
-        }
-    }
-
-    #[test]
-    fn what_did_not_run_and_whom_nobody_named_is_not_told() {
-        let late = SlotEnd::Missed { late: std::time::Duration::from_secs(90) };
-        for end in [late, SlotEnd::OverLimit, SlotEnd::Reload, SlotEnd::Shutdown] {
-            assert_eq!(ping().after(&end), None, "{end:?}");
-        }
-        for outcome in [Outcome::Clean, Outcome::Failed] {
-            assert_eq!(Ping::default().after(&ran(outcome)), None);
-        }
-        let only_failure = Ping { success: None, ..ping() };
-        assert_eq!(only_failure.after(&ran(Outcome::Clean)), None);
-        assert!(only_failure.after(&ran(Outcome::Failed)).is_some());
-    }
-
-    #[test]
-    fn a_dry_run_is_told_to_nobody_however_it_ended() {
-        for outcome in [Outcome::Clean, Outcome::Drift, Outcome::Failed] {
-            let report = crate::report::Report {
-                job: "j".to_owned(),
-                outcome,
-                dry_run: true,
-                started_at: chrono::DateTime::UNIX_EPOCH.fixed_offset(),
-                duration_ms: 1,
-                findings: crate::report::Findings::default(),
-                reason: None,
-            };
-            let report = Some(Box::new(report));
-            let end = SlotEnd::Ran { outcome, attempts: 1, reason: None, report };
-            assert_eq!(ping().after(&end), None, "{outcome:?}");
-        }
-    }
 
     #[test]
     fn nothing_shows_more_of_a_url_than_its_scheme_and_host() {

@@ -178,11 +178,14 @@ pub enum Problem {
     #[error("`{0}` would let in everybody on this machine")]
     ListenWithoutToken(String),
     /// A token that stands in the file itself.
-    #[error("`token` must not stand in this file")]
-    OpenToken,
+    #[error("`{0}` must not stand in this file")]
+    OpenToken(&'static str),
     /// A token that can be guessed.
-    #[error("the value of `token` is shorter than 16 characters")]
-    ShortToken,
+    #[error("the value of `{0}` is shorter than 16 characters")]
+    ShortToken(&'static str),
+    /// Two tokens that are one: who may read could write.
+    #[error("the value of `read_token` is that of `token`")]
+    SameToken,
     /// A key or a query of no characters.
     #[error("`{0}` is empty")]
     Empty(String),
@@ -284,10 +287,15 @@ impl Problem {
                 "write allow_remote = true in [admin] if that is meant; there is no TLS, so put a proxy in front of it".to_owned()
             }
             Self::ListenWithoutToken(_) => "add token = \"${RECOUNTD_TOKEN}\" to [admin]".to_owned(),
-            Self::OpenToken => {
+            Self::OpenToken("read_token") => {
+                "write \"${RECOUNTD_READ_TOKEN}\" or \"${credential:recountd-read-token}\"".to_owned()
+            }
+            Self::OpenToken(_) => {
                 "write \"${RECOUNTD_TOKEN}\" or \"${credential:recountd-token}\"".to_owned()
             }
-            Self::ShortToken => "make one with `openssl rand -hex 32`".to_owned(),
+            Self::ShortToken(_) | Self::SameToken => {
+                "make one with `openssl rand -hex 32`".to_owned()
+            }
             Self::SameTarget(_) => "give each column counters of its own".to_owned(),
             Self::Empty(key) => format!("give `{key}` a value"),
         })

@@ -16,8 +16,10 @@ use crate::state::Added;
 impl Daemon {
     /// Answers; never waits.
     pub(super) fn answer(&mut self, asked: Asked) {
-        let answer = self.decide(asked.ask.clone());
-        asked.answer(answer);
+        if asked.take() {
+            let answer = self.decide(asked.ask.clone());
+            asked.answer(answer);
+        }
     }
 
     fn decide(&mut self, ask: Ask) -> Result<Answer, Refusal> {
@@ -30,13 +32,19 @@ impl Daemon {
                 Ok(answer)
             }
             Ask::Pause(job) => {
+                let was_paused = self.agenda.is_paused(&job);
                 let answer = self.command(Command::Pause(Arc::clone(&job)))?;
-                log::info!("{job}: paused");
+                if !was_paused {
+                    log::info!("{job}: paused");
+                }
                 Ok(answer)
             }
             Ask::Resume(job) => {
+                let was_paused = self.agenda.is_paused(&job);
                 let answer = self.command(Command::Resume(Arc::clone(&job)))?;
-                log::info!("{job}: resumed");
+                if was_paused {
+                    log::info!("{job}: resumed");
+                }
                 Ok(answer)
             }
             Ask::Put { added, new, only_look } => self.put(added, new, only_look),

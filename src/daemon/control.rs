@@ -21,9 +21,9 @@ pub enum ControlError {
     /// A place of `[admin] listen` cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The token cannot be sent over HTTP.
-    #[error("[admin] token: {0}")]
-    Token(#[from] crate::admin::door::TokenError),
+    /// A token cannot be sent over HTTP.
+    #[error("[admin] {0}: {1}")]
+    Token(&'static str, crate::admin::door::TokenError),
     /// The system has no thread left.
     #[error("cannot start the control plane: {0}")]
     System(#[from] io::Error),
@@ -48,11 +48,20 @@ pub fn open(path: &Path, config: &Config, api: Api) -> Result<Option<Admin>, Con
     if listeners.is_empty() {
         return Ok(None);
     }
-    let token = config.admin.token.as_ref().map(|token| Token::new(token.reveal())).transpose()?;
+    let token = token_of("token", config.admin.token.as_ref())?;
+    let read_token = token_of("read_token", config.admin.read_token.as_ref())?;
     let tcp: Vec<_> = listeners.iter().filter_map(Listener::tcp_address).collect();
-    let door = Door::new(token, &tcp, &config.admin.hosts);
+    let door = Door::new(token, &tcp, &config.admin.hosts).with_read_token(read_token);
     let handler: Arc<Handler> = Arc::new(move |request| api.answer(request));
     Ok(Some(Admin::start(listeners, door, handler, Limits::default())?))
+}
+
+fn token_of(
+    key: &'static str,
+    token: Option<&config::Token>,
+) -> Result<Option<Token>, ControlError> {
+    let made = token.map(|token| Token::new(token.reveal())).transpose();
+    made.map_err(|error| ControlError::Token(key, error))
 }
 
 fn bind(places: &[config::Address]) -> Result<Vec<Listener>, ListenError> {

@@ -38,7 +38,8 @@ pub fn all(
         match config.added(name, &added.definition) {
             Ok(job) => jobs.push(Arc::new(job)),
             Err(faults) => {
-                let why = in_words(&faults);
+                let is_damaged = added.is_damaged();
+                let why = if is_damaged { Added::DAMAGED.to_owned() } else { in_words(&faults) };
                 log::error!("job {name}, added at run time, cannot run: {why}");
                 broken.push((added.clone(), why));
             }
@@ -77,6 +78,10 @@ impl Daemon {
                 let (jobs, broken) = all(&config, &self.added);
                 self.config = config;
                 self.feed(Event::Reloaded(jobs));
+                // The agenda keeps what it knows of those; their lines on the board are others now.
+                for (added, _) in &broken {
+                    self.board.tell(News::Gone(Arc::from(&*added.name)));
+                }
                 self.board.tell(News::Broken(broken));
                 self.board.tell(News::Reloaded(None, self.clocks.0));
             }

@@ -66,6 +66,7 @@ impl Daemon {
             }
             Action::Retire(job) => {
                 log::info!("{job}: over, it has no slot left");
+                self.board.tell(News::Gone(Arc::clone(&job)));
                 self.added.remove(&job);
                 self.state.retire(job);
             }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::StateError;
@@ -19,6 +19,18 @@ pub struct Added {
     pub definition: Map<String, Value>,
 }
 
+impl Added {
+    /// Why a job whose definition is damaged cannot run, and the way out.
+    pub const DAMAGED: &str =
+        "its definition in the state is damaged; remove the job, and add it anew";
+
+    /// Whether its definition could not be read: it is empty then, as none is that was ever taken in.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.definition.is_empty()
+    }
+}
+
 /// Where the jobs that were added are kept: the state file of a daemon that runs.
 #[derive(Debug, Clone)]
 pub struct Place(PathBuf);
@@ -30,8 +42,7 @@ impl Place {
         Self(state.to_owned())
     }
 
-    /// All of them, by name. What cannot be read as a definition is left out; nothing but a damaged
-    /// file makes one.
+    /// All of them, by name, those that are damaged included.
     ///
     /// # Errors
     /// The file is not there, or damaged.
@@ -46,6 +57,17 @@ impl Place {
     pub fn look(&self) -> Result<Vec<Added>, StateError> {
         let connection = open_to_read(&self.0)?;
         select(&connection).map_err(|error| explain(&self.0, &error))
+    }
+
+    /// One of them; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// The file is not there, or damaged.
+    pub fn find(&self, name: &str) -> Result<Option<Added>, StateError> {
+        self.ask(|connection| {
+            let text = "SELECT name, definition FROM added WHERE name = ?1";
+            connection.query_row(text, params![name], from_row).optional()
+        })
     }
 
     /// Writes a new one; false if there is one of this name already, unless it was written for the
@@ -124,14 +146,17 @@ impl Place {
 
 fn select(connection: &Connection) -> rusqlite::Result<Vec<Added>> {
     let mut all = connection.prepare("SELECT name, definition FROM added ORDER BY name")?;
-    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-    let mut added = Vec::new();
-    for row in rows {
-        let (name, text) = row?;
-        match serde_json::from_str(&text) {
-            Ok(definition) => added.push(Added { name, definition }),
-            Err(error) => log::error!("job {name}, added at run time, is damaged: {error}"),
-        }
-    }
-    Ok(added)
+    all.query_map([], from_row)?.collect()
+}
+
+/// Bytes and not texts are read, because what is damaged need not be a text any more. One row must not
+/// hide the others.
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Added> {
+    let bytes = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_bytes()?);
+    let name = String::from_utf8_lossy(bytes(0)?).into_owned();
+    let definition = serde_json::from_slice(bytes(1)?).unwrap_or_else(|error| {
+        log::error!("job {name}, added at run time, is damaged: {error}");
+        Map::new()
+    });
+    Ok(Added { name, definition })
 }

@@ -94,8 +94,8 @@ impl Beside {
         let end = || {
             let report = ending.report.and_then(|report| serde_json::to_string(report).ok());
             self.connection.execute(
-                "UPDATE runs SET finished = ?2, took_ms = ?3, outcome = ?4, reason = ?5, \
-                 report = ?6, until = NULL WHERE id = ?1",
+                "UPDATE runs SET finished = MAX(started, ?2), took_ms = ?3, outcome = ?4, \
+                 reason = ?5, report = ?6, until = NULL WHERE id = ?1",
                 params![
                     self.number,
                     now.timestamp_millis(),

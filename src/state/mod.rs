@@ -5,6 +5,7 @@
 mod added;
 mod answers;
 mod beside;
+mod blind;
 mod claims;
 mod evidence;
 mod good;
@@ -14,6 +15,7 @@ mod number;
 mod on_disk;
 mod prune;
 mod read;
+mod recall;
 mod recorder;
 mod schema;
 mod shown;
@@ -35,6 +37,7 @@ use crate::config::Keep;
 pub use added::{Added, Place};
 pub use answers::{Answers, Kept};
 pub use beside::{Beside, Ending};
+use blind::Blind;
 pub use claims::Claims;
 pub use evidence::{IN_FILE, IN_TABLE};
 pub use history::{Evidence, History, Offender, Written};
@@ -100,6 +103,17 @@ enum Op {
     Retire(Arc<str>),
 }
 
+impl Op {
+    /// The run that it is about.
+    fn run(&self) -> Option<RunNumber> {
+        match self {
+            Self::Waits(order) | Self::Started { order, .. } => Some(order.run.into()),
+            Self::Ended(record, _) => Some(record.run.into()),
+            Self::Remember { .. } | Self::Forget(_) | Self::Retire(_) => None,
+        }
+    }
+}
+
 /// The state of a running daemon.
 pub struct State {
     written: Arc<AtomicBool>,
@@ -118,8 +132,9 @@ impl State {
     /// as interrupted: the daemon before this one was killed.
     ///
     /// A disk that is full or read-only is no error: the schedule goes on without a memory, and the
-    /// writer tries again. Its runs are then numbered from the seconds since the epoch on, so that
-    /// they overwrite none that the file has.
+    /// writer tries again. Its runs are then numbered from the milliseconds since the epoch on, so that
+    /// they overwrite none that the file has. Nor is a pause overwritten that the file has, until the
+    /// job is paused anew; [`OnDisk::is_unread`] tells that there is something a restart would read.
     ///
     /// # Errors
     /// The file is foreign, newer, damaged or in use. It is left as it is.
@@ -128,11 +143,9 @@ impl State {
             Ok((writer, memory)) => (memory, writer),
             Err(StateError::Unavailable { reason, .. }) => {
                 log::error!("the state cannot be written, runs are not remembered: {reason}");
-                // By the time, because a file that opens later has runs from 1 on already.
-                let last_run = u64::try_from(now.timestamp()).unwrap_or(0);
-                let first = i64::try_from(last_run).unwrap_or(0).saturating_add(1);
-                let memory = Memory { last_run, ..Memory::default() };
-                (memory, write::Writer::closed(path, keep, first))
+                let blind = Blind::new(now);
+                let memory = Memory { last_run: blind.last_run(), ..Memory::default() };
+                (memory, write::Writer::closed(path, keep, blind))
             }
             Err(error) => return Err(error),
         };
@@ -209,12 +222,13 @@ impl State {
         self.write(Op::Remember { job, memory });
     }
 
-    /// The job is gone.
+    /// The job is gone; of one that was added at run time the definition stays.
     pub fn forget(&mut self, job: Arc<str>) {
         self.write(Op::Forget(job));
     }
 
-    /// The job was added at run time and is over: its definition goes.
+    /// The job was added at run time and is over: its definition goes, and all that [`State::forget`]
+    /// lets go, in one transaction. A job without its memory would begin anew.
     pub fn retire(&mut self, job: Arc<str>) {
         self.write(Op::Retire(job));
     }

@@ -22,6 +22,12 @@ impl RunNumber {
         Self(last.min(0).saturating_sub(1))
     }
 
+    /// As the file has it.
+    #[must_use]
+    pub(super) fn raw(self) -> i64 {
+        self.0
+    }
+
     /// Whether it runs beside the daemon.
     #[must_use]
     pub(super) fn is_beside(self) -> bool {
@@ -49,7 +55,8 @@ impl FromStr for RunNumber {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.strip_prefix('o').unwrap_or(text);
-        let number = digits.parse::<u32>().ok().filter(|number| *number > 0).map(i64::from);
+        let number = digits.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok());
+        let number = number.filter(|number| *number > 0);
         let sign = if digits.len() < text.len() { -1 } else { 1 };
         number
             .map(|number| Self(sign * number))
@@ -82,11 +89,12 @@ mod tests {
 
     #[test]
     fn a_run_is_written_as_it_is_read() {
-        for (text, raw) in [("1", 1), ("4294967295", 4_294_967_295), ("o1", -1), ("o77", -77)] {
+        let after_blindness = ("1795254894123", 1_795_254_894_123);
+        for (text, raw) in [("1", 1), after_blindness, ("o1", -1), ("o77", -77)] {
             let number: RunNumber = text.parse().unwrap();
             assert_eq!((number.0, number.to_string().as_str()), (raw, text));
         }
-        for text in ["", "0", "o0", "o", "-3", "x1", "1o", "+"] {
+        for text in ["", "0", "o0", "o", "-3", "x1", "1o", "+", "9223372036854775808"] {
             assert!(text.parse::<RunNumber>().is_err(), "{text}");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use thiserror::Error;
 
 use super::evidence::{self, IN_FILE, IN_TABLE};
-use super::schema::{explain, open_beside};
+use super::schema::{PRIVATE, explain, open_beside};
 use super::{RunNumber, StateError, good};
 use crate::clock;
 use crate::config::Job;
@@ -151,7 +151,7 @@ impl Recorder {
     fn make_file(&self, path: &Path) -> io::Result<File> {
         let folder = evidence::folder(&self.state);
         fs::create_dir_all(&folder)?;
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(PRIVATE).open(path)?;
         self.give_to_owner(&[&folder, path])?;
         // A line that a full disk has cut off must not swallow the next one.
         if file.metadata()?.len() > 0 {

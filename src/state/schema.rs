@@ -1,5 +1,7 @@
 //! The file's format, and telling ours from another's.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,10 +11,12 @@ use super::StateError;
 
 /// How long to wait for another's transaction; all of them are short.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The mode of the files that are made: their owner's alone.
+pub const PRIVATE: u32 = 0o600;
 /// "rcnt" in the header of the file: it is ours.
 const APPLICATION_ID: i64 = 0x7263_6e74;
 /// The format that this version writes. A newer one is never touched, an older one is migrated.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 /// Format 1. Times are milliseconds since the Unix epoch, in UTC.
 const RUNS: &str = "
@@ -112,6 +116,13 @@ CREATE TABLE answers (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What format 4 adds: the highest number that was ever given to a run of a daemon, because those that
+/// are left after their records were removed do not tell.
+const NUMBERS: &str = "
+CREATE TABLE numbers (highest INTEGER NOT NULL) STRICT;
+INSERT INTO numbers SELECT MAX(COALESCE(MAX(id), 0), 0) FROM runs;
+";
+
 /// Makes the folder of the file, if it is not there.
 pub fn make_folder(path: &Path) -> Result<(), StateError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
@@ -128,7 +139,7 @@ pub fn make_folder(path: &Path) -> Result<(), StateError> {
 
 /// Opens the file for writing, makes its tables if it is new, and migrates an older one.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
-    let connection = Connection::open(path).map_err(|error| explain(path, &error))?;
+    let connection = make(path)?;
     prepare(&connection, path)?;
     set_up(connection, path)
 }
@@ -137,7 +148,7 @@ pub fn open(path: &Path) -> Result<Connection, StateError> {
 /// so it is for the daemon alone, which starts seldom.
 pub fn open_whole(path: &Path) -> Result<Connection, StateError> {
     let fail = |error| explain(path, &error);
-    let connection = Connection::open(path).map_err(fail)?;
+    let connection = make(path)?;
     prepare(&connection, path)?;
     let check: String =
         connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fail)?;
@@ -145,6 +156,15 @@ pub fn open_whole(path: &Path) -> Result<Connection, StateError> {
         return Err(StateError::Broken { path: path.to_owned(), reason: check });
     }
     set_up(connection, path)
+}
+
+/// Opens the file, or makes one that nobody else may read: ping addresses and queries are in it. What
+/// SQLite makes beside it gets the same mode.
+fn make(path: &Path) -> Result<Connection, StateError> {
+    // One that is there is not opened here, because closing it would free the locks that other
+    // connections of this process have on it. Why it cannot be made, SQLite says again.
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path).ok();
+    Connection::open(path).map_err(|error| explain(path, &error))
 }
 
 fn set_up(connection: Connection, path: &Path) -> Result<Connection, StateError> {
@@ -178,9 +198,12 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         transaction.execute_batch(EVIDENCE)?;
         transaction.execute_batch(EVIDENCE_INDEXES)?;
     }
-    if found < FORMAT {
+    if found < 3 {
         transaction.execute_batch(CAUSES)?;
         transaction.execute_batch(ADDED)?;
+    }
+    if found < FORMAT {
+        transaction.execute_batch(NUMBERS)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()
@@ -233,7 +256,9 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StateError> {
 fn as_if_migrated(found: i64) -> String {
     let (lacking, columns) = match found {
         1 => ([EVIDENCE, ADDED].concat(), "NULL AS until, NULL AS cause, 0 AS dry"),
-        _ => (ADDED.to_owned(), "NULL AS cause, 0 AS dry"),
+        2 => (ADDED.to_owned(), "NULL AS cause, 0 AS dry"),
+        // What format 4 adds is for those who write.
+        _ => return String::new(),
     };
     let tables = lacking.replace("CREATE TABLE", "CREATE TEMP TABLE");
     format!("{tables} CREATE TEMP VIEW runs AS SELECT *, {columns} FROM main.runs;")

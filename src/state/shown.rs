@@ -78,7 +78,7 @@ impl Row {
             job: record.job.name.to_string(),
             slot: record.slot,
             started: record.started,
-            finished: Some(at),
+            finished: Some(end_of(record, at)),
             took_ms: record.took.map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX)),
             attempts,
             cause: record.cause.word().to_owned(),
@@ -111,6 +111,12 @@ impl Row {
             evidence: None,
         }
     }
+}
+
+/// When a run ended: the time of the loop's turn, which is a little older than what the worker may have
+/// read meanwhile. No run ends before it starts.
+pub(super) fn end_of(record: &Record, at: DateTime<Utc>) -> DateTime<Utc> {
+    record.started.map_or(at, |started| started.max(at))
 }
 
 /// An instant as JSON has it: RFC 3339 in the job's zone, the finest unit being the millisecond.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
+use super::blind::Blind;
 use super::prune::prune;
+use super::recall::{interrupt, note, recall};
 use super::schema::{explain, make_folder, open_whole};
-use super::{OnDisk, Op, RunNumber, StateError, good, lock};
-use crate::agenda::{Memory, Record, Remembered, SlotEnd};
+use super::{OnDisk, Op, RunNumber, StateError, good, lock, shown};
+use crate::agenda::{Memory, Record, SlotEnd};
 use crate::clock;
 use crate::config::Keep;
 
@@ -31,8 +33,8 @@ pub struct Writer {
     path: PathBuf,
     keep: Keep,
     file: Option<Open>,
-    /// Runs below this number are those of daemons before this one.
-    first: i64,
+    /// What to mind if the memory was not read at the start.
+    blind: Option<Blind>,
     /// Whether the disk took what was written last.
     written: Arc<AtomicBool>,
     on_disk: Arc<OnDisk>,
@@ -49,7 +51,7 @@ struct Open {
 impl Writer {
     /// Opens the file, marks what was interrupted, and reads what is remembered.
     pub fn open(path: &Path, keep: Keep, now: DateTime<Utc>) -> Result<(Self, Memory), StateError> {
-        let mut writer = Self::closed(path, keep, i64::MAX);
+        let mut writer = Self::new(path, keep, None);
         let file = open_locked(path)?;
         let memory = interrupt(&file.connection, i64::MAX, now)
             .and_then(|()| recall(&file.connection))
@@ -59,11 +61,15 @@ impl Writer {
         Ok((writer, memory))
     }
 
-    /// A writer whose file could not be opened yet; its runs have numbers from `first` on.
-    pub fn closed(path: &Path, keep: Keep, first: i64) -> Self {
+    /// A writer whose file could not be opened yet, of a daemon that began without its memory.
+    pub fn closed(path: &Path, keep: Keep, blind: Blind) -> Self {
+        Self::new(path, keep, Some(blind))
+    }
+
+    fn new(path: &Path, keep: Keep, blind: Option<Blind>) -> Self {
         let (path, complained, pruned) = (path.to_owned(), None, None);
         let (written, on_disk) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        Self { path, keep, file: None, first, written, on_disk, complained, pruned }
+        Self { path, keep, file: None, blind, written, on_disk, complained, pruned }
     }
 
     /// Whether the disk took what was written last, for others to look at.
@@ -99,6 +105,7 @@ impl Writer {
                 Ok(()) => {
                     self.on_disk.add(batch.len());
                     batch.clear();
+                    self.prune();
                 }
                 Err(error) => {
                     self.complain(&error);
@@ -114,26 +121,46 @@ impl Writer {
 
     fn write(&mut self, batch: &[Op]) -> Result<(), StateError> {
         if self.file.is_none() {
-            let file = open_locked(&self.path)?;
-            interrupt(&file.connection, self.first, clock::wall())
-                .map_err(|error| explain(&self.path, &error))?;
-            self.file = Some(file);
+            self.file = Some(self.open_late()?);
             log::info!("the state can be written again: {}", self.path.display());
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        let written = write_all(&mut file.connection, batch);
-        written.map_err(|error| explain(&self.path, &error))?;
-        self.prune().map_err(|error| explain(&self.path, &error))
+        let written = write_all(&mut file.connection, batch, self.blind.as_mut());
+        written.map_err(|error| explain(&self.path, &error))
     }
 
-    fn prune(&mut self) -> rusqlite::Result<()> {
+    /// Opens a file that could not be opened at the start.
+    fn open_late(&mut self) -> Result<Open, StateError> {
+        let fail = |error| explain(&self.path, &error);
+        let file = open_locked(&self.path)?;
+        let (first, is_unread) = match &mut self.blind {
+            Some(blind) => blind.look(&file.connection).map_err(fail)?,
+            None => (i64::MAX, false),
+        };
+        interrupt(&file.connection, first, clock::wall()).map_err(fail)?;
+        if is_unread {
+            log::error!(
+                "the state has jobs that were added at run time, or pauses, which were not read at \
+                 the start: restart the daemon"
+            );
+            self.on_disk.set_unread();
+        }
+        Ok(file)
+    }
+
+    /// Removes old records now and then. What was written before stays written, whatever comes of it.
+    fn prune(&mut self) {
         let now = clock::monotonic();
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else { return };
         if self.pruned.is_some_and(|last| now.saturating_duration_since(last) < PRUNE) {
-            return Ok(());
+            return;
         }
         self.pruned = Some(now);
-        prune(&file.connection, &self.path, self.keep, clock::wall())
+        if let Err(error) = prune(&file.connection, &self.path, self.keep, clock::wall()) {
+            // Once for each time it is tried.
+            let error = explain(&self.path, &error);
+            log::error!("old records cannot be removed, the next try is in 10 minutes: {error}");
+        }
     }
 
     fn complain(&mut self, error: &StateError) {
@@ -164,60 +191,20 @@ fn open_locked(path: &Path) -> Result<Open, StateError> {
     Ok(Open { connection: open_whole(path)?, _lock: lock })
 }
 
-/// Marks as interrupted what had not ended of the runs below `first` (S15).
-fn interrupt(connection: &Connection, first: i64, now: DateTime<Utc>) -> rusqlite::Result<()> {
-    // A run whose beginning was never written down may have left evidence all the same.
-    connection.execute(
-        "INSERT OR IGNORE INTO runs (id, job, slot, attempts, started, outcome) \
-         SELECT run, job, MIN(began), 1, MIN(began), 'running' FROM evidence \
-         WHERE run < ?1 GROUP BY run",
-        params![first],
-    )?;
-    // What runs beside the daemon is not ended by its end, but is over at its time.
-    let interrupted = connection.execute(
-        "UPDATE runs SET outcome = 'interrupted', finished = ?1, \
-         reason = CASE outcome WHEN 'running' \
-           THEN 'the daemon ended while it ran; what was written is right' \
-           ELSE 'the daemon ended before it started' END \
-         WHERE outcome IN ('running', 'waiting') AND id > 0 AND id < ?2",
-        params![now.timestamp_millis(), first],
-    )?;
-    if interrupted > 0 {
-        log::warn!("{interrupted} runs were interrupted by the end of the daemon before this one");
-    }
-    Ok(())
-}
-
-/// Reads how far each schedule has come.
-fn recall(connection: &Connection) -> rusqlite::Result<Memory> {
-    let last_run: Option<i64> = connection
-        .query_row("SELECT MAX(id) FROM runs", [], |row| row.get(0))
-        .optional()?
-        .flatten();
-    let mut memory = Memory {
-        last_run: last_run.and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
-        ..Memory::default()
-    };
-    let mut jobs = connection.prepare("SELECT name, trigger, done, paused FROM jobs")?;
-    let rows = jobs.query_map([], |row| {
-        let (name, trigger): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok((name, trigger, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
-    })?;
-    for row in rows {
-        let (name, trigger, done, paused) = row?;
-        if let Some(done) = DateTime::from_timestamp_millis(done) {
-            // 0 is no pause, else its beginning.
-            let paused = (paused != 0).then(|| DateTime::from_timestamp_millis(paused)).flatten();
-            let trigger = Arc::from(trigger);
-            memory.jobs.insert(Arc::from(name), Remembered { done, trigger, paused });
-        }
-    }
-    Ok(memory)
-}
-
-fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> {
+fn write_all(
+    connection: &mut Connection,
+    batch: &[Op],
+    mut blind: Option<&mut Blind>,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
+    let mut highest = 0;
     for op in batch {
+        if let Some(run) = op.run() {
+            if blind.as_ref().is_some_and(|blind| !blind.owns(run)) {
+                continue;
+            }
+            highest = run.raw().max(highest);
+        }
         match op {
             Op::Waits(order) => {
                 transaction
@@ -253,33 +240,41 @@ fn write_all(connection: &mut Connection, batch: &[Op]) -> rusqlite::Result<()> 
             }
             Op::Ended(record, at) => ended(&transaction, record, *at)?,
             Op::Remember { job, memory } => {
+                let knows_pause = blind.as_mut().is_none_or(|blind| blind.knows_pause(job, memory));
                 transaction
                     .prepare_cached(
                         "INSERT INTO jobs (name, trigger, done, paused) VALUES (?1, ?2, ?3, ?4) \
-                         ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3, paused = ?4",
+                         ON CONFLICT (name) DO UPDATE SET trigger = ?2, done = ?3, \
+                         paused = CASE WHEN ?5 THEN ?4 ELSE paused END",
                     )?
                     .execute(params![
                         &**job,
                         &*memory.trigger,
                         memory.done.timestamp_millis(),
                         memory.paused.map_or(0, |since| since.timestamp_millis()),
+                        knows_pause,
                     ])?;
             }
+            Op::Forget(job) => forget(&transaction, job)?,
             Op::Retire(job) => {
+                forget(&transaction, job)?;
                 transaction
                     .prepare_cached("DELETE FROM added WHERE name = ?1")?
                     .execute(params![&**job])?;
             }
-            Op::Forget(job) => {
-                for forget in
-                    ["DELETE FROM jobs WHERE name = ?1", "DELETE FROM good WHERE job = ?1"]
-                {
-                    transaction.prepare_cached(forget)?.execute(params![&**job])?;
-                }
-            }
         }
     }
+    if highest > 0 {
+        note(&transaction, highest)?;
+    }
     transaction.commit()
+}
+
+fn forget(from: &Transaction<'_>, job: &str) -> rusqlite::Result<()> {
+    for text in ["DELETE FROM jobs WHERE name = ?1", "DELETE FROM good WHERE job = ?1"] {
+        from.prepare_cached(text)?.execute(params![job])?;
+    }
+    Ok(())
 }
 
 fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::Result<()> {
@@ -287,6 +282,7 @@ fn ended(to: &Transaction<'_>, record: &Record, at: DateTime<Utc>) -> rusqlite::
         SlotEnd::Ran { attempts, report, .. } => (*attempts, report.as_deref()),
         _ => (0, None),
     };
+    let at = shown::end_of(record, at);
     if let Some(report) = report {
         good::remember(to, &record.job, report, at)?;
     }

@@ -1,6 +1,6 @@
 //! Whom the door lets in, end to end; src/admin/door/tests.rs has it in full.
 
-use super::world::{TOKEN, World, world};
+use super::world::{READ_TOKEN, TOKEN, World, world};
 use recountd::admin::limits::Limits;
 
 /// Status, kind of problem if it is one, and the challenge, of a request over TCP.
@@ -24,6 +24,20 @@ fn over_tcp_the_token_is_needed_for_all_but_the_open_paths() {
     for open in ["/", "/healthz"] {
         assert_eq!(over_tcp(&world, &format!("GET {open}"), &host).0, 200, "{open}");
     }
+}
+
+#[test]
+fn over_tcp_the_read_token_reads_and_nothing_else() {
+    let world = world(Limits::default());
+    let reader = format!("Host: {}\r\nAuthorization: Bearer {READ_TOKEN}\r\n", world.tcp);
+    assert_eq!(over_tcp(&world, "GET /echo", &reader).0, 200);
+    for method in ["POST", "PATCH", "DELETE", "PUT", "OPTIONS"] {
+        let answer = over_tcp(&world, &format!("{method} /echo"), &reader);
+        assert_eq!(answer, (403, Some("read-only".to_owned()), None), "{method}");
+    }
+    let mut client = world.over_tcp();
+    client.send(format!("HEAD /echo HTTP/1.1\r\n{reader}\r\n"));
+    assert_eq!(client.head().unwrap().status, 200);
 }
 
 #[test]

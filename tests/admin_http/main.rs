@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access;
+mod depth;
 mod noise;
 mod patience;
 mod protocol;
+mod room;
 mod sockets;
 mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+mod tokens;
 mod world;

@@ -2,17 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use super::world::{SOON, World, becomes, world};
+use super::world::{LARGE, SOON, World, becomes, world};
 use recountd::admin::limits::{Limits, Patience};
 
 /// Nobody's patience ends but the one that a test is about.
 fn patient() -> Patience {
     let long = SOON * 3;
-    Patience { first: long, idle: long, request: long, reply: long, stuck: long, linger: long }
+    Patience {
+        first: long,
+        idle: long,
+        request: long,
+        reply: long,
+        room: long,
+        stuck: long,
+        linger: long,
+    }
 }
 
 fn with(patience: Patience) -> World {
     world(Limits { patience, ..Limits::default() })
+}
+
+/// The length of a reply hardly counts.
+fn quick(patience: Patience) -> World {
+    world(Limits { patience, pace: 1 << 30, ..Limits::default() })
 }
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -63,11 +76,36 @@ fn who_says_nothing_is_closed_without_a_word() {
 
 #[test]
 fn a_client_that_does_not_take_its_reply_is_dropped() {
-    let world = with(Patience { reply: SHORT, ..patient() });
+    let world = quick(Patience { reply: SHORT, ..patient() });
     let mut client = world.over_unix();
     client.send(world.request("GET /large", ""));
     std::thread::sleep(SHORT * 5);
-    assert!(client.rest().len() < 8 << 20, "it was cut");
+    assert!(client.rest().len() < LARGE, "it was cut");
+}
+
+#[test]
+fn reading_a_little_now_and_then_buys_no_time_for_a_reply() {
+    let world = quick(Patience { reply: SHORT, ..patient() });
+    for mut client in world.both() {
+        for path in ["/large", "/chunk"] {
+            client.send(world.request(&format!("GET {path}"), ""));
+            client.trickle(SHORT * 20);
+            assert!(client.rest().len() < LARGE, "{path} was cut");
+            client = world.over_unix();
+        }
+    }
+}
+
+#[test]
+fn a_large_reply_has_time_for_its_length() {
+    // At this pace it has 8 s, of which the client lets one go by.
+    let limits = Limits { patience: Patience { reply: SHORT, ..patient() }, ..Limits::default() };
+    let world = world(Limits { pace: LARGE / 8, ..limits });
+    for mut client in world.both() {
+        client.send(world.request("GET /large", ""));
+        std::thread::sleep(SHORT * 10);
+        assert_eq!(client.answer().body.len(), LARGE);
+    }
 }
 
 #[test]

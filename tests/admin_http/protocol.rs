@@ -78,7 +78,7 @@ fn replies_say_what_every_reply_says() {
     assert!(answer.header("date").unwrap().ends_with(" GMT"));
     let none = client.ask(world.request("GET /empty", ""));
     assert_eq!((none.status, none.header("content-length")), (204, None));
-    assert_eq!(client.ask(world.request("GET /large", "")).body.len(), 8 << 20);
+    assert_eq!(client.ask(world.request("GET /large", "")).body.len(), super::world::LARGE);
 }
 
 #[test]

@@ -17,6 +17,9 @@ use recountd::admin::listen::{Address, Listener};
 use tempfile::TempDir;
 
 pub const TOKEN: &str = "a-token-for-the-tests";
+pub const READ_TOKEN: &str = "a-token-that-only-reads";
+/// More than the buffers of a connection take, of either kind.
+pub const LARGE: usize = 16 << 20;
 /// Longer than anything takes on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -86,7 +89,8 @@ fn handle(request: &Request, gate: &Gate, streams: &Arc<AtomicUsize>) -> Reply {
         }
         "/peer" => Reply::text(200, if request.peer == Peer::Unix { "unix" } else { "tcp" }),
         "/secret" => Reply::text(200, request.header("authorization").unwrap_or("none")),
-        "/large" => Reply::whole(200, "application/octet-stream", vec![b'x'; 8 << 20]),
+        "/large" => Reply::whole(200, "application/octet-stream", vec![b'x'; LARGE]),
+        "/chunk" => Reply::events(Box::new(std::iter::repeat_n(vec![b'x'; LARGE], 1))),
         "/empty" => Reply::empty(204),
         "/panic" => panic!("as the test asked"),
         "/split" => Reply::text(200, "x").with("X-Split", "a\r\nb: c"),
@@ -121,7 +125,8 @@ pub fn world(limits: Limits) -> World {
     let address = tcp.tcp_address().unwrap();
     let listeners = vec![tcp, Listener::bind(&Address::Unix(unix.clone())).unwrap()];
     let hosts = ["counts.example".to_owned()];
-    let door = Door::new(Some(Token::new(TOKEN).unwrap()), &[address], &hosts);
+    let door = Door::new(Some(Token::new(TOKEN).unwrap()), &[address], &hosts)
+        .with_read_token(Some(Token::new(READ_TOKEN).unwrap()));
     let (gate, streams) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
     let (their_gate, their_streams) = (Arc::clone(&gate), Arc::clone(&streams));
     let handler = Arc::new(move |request: &Request| handle(request, &their_gate, &their_streams));
@@ -235,10 +240,29 @@ impl Client {
         }
     }
 
+    /// Reads a little, now and then, for so long; what it has heard until then stays there.
+    pub fn trickle(&mut self, for_so_long: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < for_so_long {
+            let mut bytes = [0; 4096];
+            let read = match &mut self.stream {
+                Stream::Unix(s) => s.read(&mut bytes),
+                Stream::Tcp(s) => s.read(&mut bytes),
+            };
+            self.heard.extend_from_slice(&bytes[..read.unwrap_or(0)]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// All that comes until the end.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.hear() {}
         std::mem::take(&mut self.heard)
+    }
+
+    /// Whether so many more bytes come.
+    pub fn rest_of(&mut self, count: usize) -> bool {
+        self.take(count).len() == count
     }
 
     /// Whether the other side closes, without another word.

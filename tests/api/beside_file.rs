@@ -143,3 +143,28 @@ fn the_defaults_of_the_file_are_those_of_added_jobs() {
     house.sighup();
     assert_eq!(house.job("a")["definition"]["retries"], 7);
 }
+
+#[test]
+fn an_added_job_whose_definition_is_damaged_is_broken_and_can_be_removed() {
+    let mut house = House::new(QUIET);
+    house.add(&idle("a")).expect(201);
+    house.add(&idle("b")).expect(201);
+    house.kill();
+    let state = rusqlite::Connection::open(house.world.state()).unwrap();
+    let damage = "UPDATE added SET definition = substr(definition, 1, 20) WHERE name = 'a'";
+    assert_eq!(state.execute(damage, []).unwrap(), 1);
+    house.start();
+    assert_eq!(house.job("b")["state"], "scheduled", "the others are not touched");
+    let job = house.job("a");
+    assert_eq!((&job["state"], &job["origin"]), (&"broken".into(), &"run-time".into()));
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.contains("damaged") && reason.contains("remove"), "{reason}");
+    house.add(&idle("a")).problem(409, "job-exists");
+    house.client.post("/v1/jobs/a/trigger").problem(409, "broken");
+    house.client.patch("/v1/jobs/a", &json!({"interval": "1h"})).problem(422, "invalid");
+    assert_eq!(house.client.delete("/v1/jobs/a").status, 204);
+    house.client.get("/v1/jobs/a").problem(404, "no-such-job");
+    house.add(&idle("a")).expect(201);
+    house.crash();
+    assert_eq!(house.job("a")["state"], "scheduled");
+}

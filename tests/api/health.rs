@@ -1,7 +1,7 @@
 //! How the daemon is, for those who look after it, also while its disk is full and while it stops.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::json;
 
@@ -120,4 +120,53 @@ fn a_daemon_without_a_state_lives_and_is_not_ready() {
     let run = client.get("/v1/jobs/a").expect(200)["last_run"].clone();
     let path = format!("/v1/runs/{}", run["id"]);
     assert_eq!(client.get(&path).expect(200), run, "what the daemon knows itself it tells");
+}
+
+#[test]
+fn a_state_that_comes_late_keeps_its_pauses_and_jobs_and_a_restart_is_asked_for() {
+    let recountd = Recountd::new(env!("CARGO_BIN_EXE_recountd"), "");
+    let folder = recountd.folder();
+    let state = folder.join("disk/recountd.db");
+    recountd.write_jobs(&format!("[daemon]\nstate = \"{}\"\n{FAILING}", state.display()));
+    // One step makes the folder another one, as a mount does.
+    let mount = |what: &str| {
+        symlink(folder.join(what), folder.join("new")).unwrap();
+        fs::rename(folder.join("new"), folder.join("disk")).unwrap();
+    };
+    fs::create_dir(folder.join("there")).unwrap();
+    fs::write(folder.join("away"), "").unwrap();
+    mount("there");
+    let client = client(&recountd);
+    let mut daemon = recountd.spawn_run();
+    daemon.wait_for_line("a: failed", SOON);
+    let job =
+        json!({"name": "b", "interval": "1h", "query": "SELECT 1, 1", "target": {"zset": "k"}});
+    client.post_json("/v1/jobs", &job).expect(201);
+    let paused = client.post("/v1/jobs/a/pause").expect(200)["paused_since"].clone();
+    daemon.kill();
+    mount("away");
+    let mut daemon = recountd.spawn_run();
+    daemon.wait_for_line("runs are not remembered", SOON);
+    daemon.wait_for_line("a: failed", SOON);
+    mount("there");
+    daemon.wait_for_line("restart the daemon", SOON);
+    daemon.wait_for_line("the state can be written again", SOON);
+    daemon.wait_for_line("a: failed", SOON);
+    eventually(SOON, "what it does now is written", || {
+        let runs = client.get("/v1/jobs/a/runs");
+        let runs = if runs.status == 200 { runs.json() } else { return false };
+        runs["runs"][0]["id"].as_u64().is_some_and(|id| id > 1_000_000_000_000)
+    });
+    let problem = client.get("/readyz").problem(503, "not-ready");
+    assert!(problem["detail"].as_str().unwrap().contains("restart"), "{problem:#}");
+    client.get("/v1/jobs/b").problem(404, "no-such-job");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait_exit(SOON).code(), Some(0));
+    let _daemon = recountd.spawn_run();
+    eventually(SOON, "it is ready", || {
+        client.try_send("GET", "/readyz", &[], None).is_ok_and(|answer| answer.status == 200)
+    });
+    assert_eq!(client.get("/v1/jobs/b").expect(200)["state"], "scheduled");
+    let job = client.get("/v1/jobs/a").expect(200);
+    assert_eq!((&job["state"], &job["paused_since"]), (&"paused".into(), &paused));
 }

@@ -97,15 +97,52 @@ fn a_key_is_for_one_request() {
 }
 
 #[test]
-fn a_refusal_is_answered_the_same_too() {
+fn another_query_is_another_request() {
     let house = House::new(QUIET);
-    let missing = house.client.post_once("/v1/jobs/a/pause", "k", None);
-    missing.problem(404, "no-such-job");
+    let path = trigger_path();
+    house.ended(house.client.post_once(&path, "k", None).expect(202)["run"].as_u64().unwrap());
+    for other in ["?", "?a=1"] {
+        let answer = house.client.post_once(&format!("{path}{other}"), "k", None);
+        match other {
+            "?" => assert_eq!(answer.header("idempotency-replayed"), Some("true"), "{answer:#?}"),
+            _ => drop(answer.problem(422, "key-reused")),
+        }
+    }
+    assert_eq!(house.runs(JOB).len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_answered_the_same_too() {
+    let house = House::new(QUIET);
+    let mut wrong = idle("a");
+    wrong["cron"] = "0 25 * * *".into();
+    let refused = house.client.post_once("/v1/jobs", "k", Some(&wrong));
+    refused.problem(422, "invalid");
+    assert_replayed(&house.client.post_once("/v1/jobs", "k", Some(&wrong)), &refused);
+    house.client.post_once("/v1/jobs", "k", Some(&idle("a"))).problem(422, "key-reused");
+    let text = json!("no object");
+    let refused = house.client.post_once("/v1/jobs", "other", Some(&text));
+    refused.problem(400, "bad-request");
+    assert_replayed(&house.client.post_once("/v1/jobs", "other", Some(&text)), &refused);
+}
+
+#[test]
+fn a_refusal_that_passes_by_itself_is_not_kept() {
+    let house = House::new(QUIET);
+    house.client.post_once("/v1/jobs/a/pause", "k", None).problem(404, "no-such-job");
     house.add(&idle("a")).expect(201);
-    let again = house.client.post_once("/v1/jobs/a/pause", "k", None);
-    again.problem(404, "no-such-job");
-    assert_replayed(&again, &missing);
-    assert!(house.job("a")["paused_since"].is_null());
+    let answer = house.client.post_once("/v1/jobs/a/pause", "k", None);
+    assert!(answer.expect(200)["paused_since"].is_string());
+    assert_eq!(answer.header("idempotency-replayed"), None);
+    let (held, run) = house.hold_a_run();
+    house.client.post_once(&trigger_path(), "run", None).problem(409, "active");
+    release(held);
+    house.ended(run);
+    super::house::wait_for("the run is out of the way", || {
+        let answer = house.client.post_once(&trigger_path(), "run", None);
+        assert_eq!(answer.header("idempotency-replayed"), None);
+        (answer.status == 202).then_some(())
+    });
 }
 
 #[test]

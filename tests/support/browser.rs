@@ -63,8 +63,9 @@ impl Browser {
         let guardian = Guardian::of_folder();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
-            // Crash reports and caches belong into the folder that goes away.
+            // Crash reports, caches and what it forgets to remove belong into the folder that goes away.
             .env("HOME", guardian.folder())
+            .env("TMPDIR", guardian.folder())
             // A group of its own, which the browser and its helpers share: one signal reaches all of them.
             .process_group(0)
             .stdin(Stdio::null())

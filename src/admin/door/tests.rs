@@ -32,6 +32,8 @@ fn a_host_is_known_by_the_address_we_listen_on_or_by_the_list() {
         "localhost.:7878",
         "[::1]:7878",
         "[0:0::1]:7878",
+        "[::ffff:127.0.0.1]:7878",
+        "[::FFFF:7f00:1]:7878",
         "counts.example",
         "counts.example:443",
         "counts.example:7878",
@@ -53,6 +55,8 @@ fn a_host_is_known_by_the_address_we_listen_on_or_by_the_list() {
         "localhost:",
         "localhost:99999",
         "[::1",
+        "[::ffff:10.0.0.1]:7878",
+        "[127.0.0.1]:7878",
     ];
     for host in unknown {
         assert_eq!(read(&at_home, host), "host", "{host}");
@@ -69,7 +73,9 @@ fn a_host_is_known_by_the_address_we_listen_on_or_by_the_list() {
 fn who_listens_on_all_addresses_is_known_by_any_address_but_by_no_name() {
     for everywhere in ["0.0.0.0:7878", "[::]:7878"] {
         let everywhere = door(everywhere, &[]);
-        for host in ["10.1.2.3:7878", "[2001:db8::1]:7878", "localhost:7878"] {
+        for host in
+            ["10.1.2.3:7878", "[::ffff:10.1.2.3]:7878", "[2001:db8::1]:7878", "localhost:7878"]
+        {
             assert_eq!(read(&everywhere, host), "in", "{host}");
         }
         for host in ["evil.example:7878", "10.1.2.3:7879", "10.1.2.3"] {
@@ -135,6 +141,38 @@ fn the_token_opens_and_nothing_else_does() {
     for closed in ["/healthz/", "/HEALTHZ", "//", "/metrics", "/%68ealthz"] {
         assert_eq!(kind(&door, &request(Method::Get, closed, "localhost:7878")), "token");
     }
+}
+
+#[test]
+fn the_read_token_is_enough_to_read_everything_and_to_change_nothing() {
+    const READER: &str = "fedcba9876543210";
+    let reader = || Some(Token::new(READER).unwrap());
+    let both = door("127.0.0.1:7878", &[]).with_read_token(reader());
+    let none = || Door::new(None, &["127.0.0.1:7878".parse().unwrap()], &[]);
+    let with = |door: &Door, method, path, token: &str| {
+        let request = request(method, path, "localhost:7878");
+        kind(door, &request.with("Authorization", &format!("Bearer {token}")))
+    };
+    for door in [&both, &none().with_read_token(reader())] {
+        for path in ["/v1/jobs", "/v1/events", "/metrics", "/admin/scheduled-jobs", "/"] {
+            assert_eq!(with(door, Method::Get, path, READER), "in", "{path}");
+            assert_eq!(with(door, Method::Head, path, READER), "in", "{path}");
+        }
+        let others = [Method::Post, Method::Put, Method::Patch, Method::Delete];
+        for method in others.into_iter().chain([Method::Options, Method::Other]) {
+            assert_eq!(with(door, method, "/v1/jobs", READER), "read-only", "{method:?}");
+        }
+        assert_eq!(with(door, Method::Get, "/v1/jobs", "fedcba9876543211"), "token");
+        assert!(!format!("{door:?}").contains(READER));
+    }
+    assert_eq!(with(&both, Method::Post, "/v1/jobs", TOKEN), "in");
+    // Without it, it is a token like any other.
+    assert_eq!(with(&none(), Method::Post, "/v1/jobs", READER), "token");
+    let refused = request(Method::Post, "/v1/jobs", "localhost:7878")
+        .with("Authorization", &format!("Bearer {READER}"));
+    let problem = both.admit(&refused).unwrap_err();
+    assert_eq!(problem.status(), 403);
+    assert!(problem.detail().contains("`token` is the one"), "{}", problem.detail());
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn s14_a_running_run_finishes_and_a_waiting_one_of_a_removed_job_is_recorded() {
     let mut world = World::with_places(1, vec![job("a", |_| {}), job("b", |_| {})]);
     world.pass("1m");
     world.feed(Event::Reloaded(vec![]));
-    assert_eq!(world.ends(), ["its job was removed from jobs.toml 1x"]);
+    assert_eq!(world.ends(), ["a reload took its job away before it started 1x"]);
     world.finish(clean());
     assert_eq!(world.ends().len(), 2);
     world.pass("5m");

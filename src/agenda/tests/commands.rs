@@ -156,38 +156,89 @@ fn an_added_date_is_retired_when_its_run_has_ended() {
 }
 
 #[test]
-fn an_added_date_that_is_missed_or_paused_is_retired_too_and_the_record_says_why() {
+fn an_added_date_that_is_missed_is_retired_too_and_the_record_says_why() {
     let mut world = World::new(vec![]);
     world.ask(Command::Put(once_after(60))).unwrap();
     world.sleep("1h");
     assert_eq!((world.records.len(), world.retired.len()), (1, 1));
-    world.ask(Command::Put(once_after(7200))).unwrap();
-    world.ask(Command::Pause(name("order-42"))).unwrap();
-    world.pass("2h");
-    assert!(matches!(world.records[1].end, SlotEnd::Paused { .. }));
-    assert_eq!(world.retired.len(), 2);
+    assert!(matches!(world.records[0].end, SlotEnd::Missed { .. }));
 }
 
 #[test]
-fn an_added_date_that_ended_just_before_a_kill_is_retired_at_the_next_start() {
+fn an_added_date_that_was_paused_or_skipped_stays_for_somebody_to_look_at() {
+    let mut world = World::new(vec![]);
+    world.ask(Command::Put(once_after(60))).unwrap();
+    world.ask(Command::Pause(name("order-42"))).unwrap();
+    world.pass("1h");
+    assert!(matches!(world.records[0].end, SlotEnd::Paused { .. }));
+    assert!(world.retired.is_empty());
+    world.ask(Command::Put(once_after(7200))).unwrap();
+    world.ask(Command::Resume(name("order-42"))).unwrap();
+    let dry = Command::Trigger { job: name("order-42"), dry_run: true };
+    world.ask(dry).unwrap();
+    world.pass("2h");
+    assert!(matches!(world.records[1].end, SlotEnd::Skipped { .. }));
+    assert!(world.retired.is_empty(), "its only slot did not run");
+    world.finish(clean());
+    assert_eq!(world.retired, [name("order-42")], "it was run since its slot, though by hand");
+}
+
+#[test]
+fn an_added_date_that_the_end_of_the_daemon_cut_off_is_due_again_at_its_start() {
+    let jittery = || {
+        let mut job = Job::clone(&once_after(60));
+        job.limits.jitter = Duration::from_secs(3600);
+        Arc::new(job)
+    };
+    let mut world = World::new(vec![]);
+    world.ask(Command::Put(jittery())).unwrap();
+    world.pass("1m");
+    world.feed(Event::Stopping);
+    assert_eq!(world.records[0].end, SlotEnd::Shutdown);
+    assert!(world.retired.is_empty());
+    world.now += TimeDelta::seconds(30);
+    world.agenda = Agenda::new(vec![once_after(60)], &world.memory, 10, world.now, 7);
+    world.sleep("1s");
+    assert_eq!(world.started.len(), 1, "it is within its grace");
+}
+
+#[test]
+fn an_added_date_that_was_interrupted_by_a_kill_stays_for_somebody_to_look_at() {
     let mut world = World::new(vec![]);
     world.ask(Command::Put(once_after(60))).unwrap();
     world.pass("1m");
     world.agenda = Agenda::new(vec![once_after(60)], &world.memory, 10, world.now, 7);
     world.sleep("1s");
-    assert_eq!(world.retired, [name("order-42")]);
+    assert!(world.retired.is_empty());
+    assert_eq!(world.started.len(), 1, "and does not run twice");
+    world.ask(Command::Remove(name("order-42"))).unwrap();
 }
 
 #[test]
-fn an_added_date_is_retired_after_the_run_of_a_job_that_had_its_name_before() {
-    let mut world = World::new(vec![job("order-42", |_| {})]);
-    world.pass("1m");
+fn s13_what_a_reload_makes_invalid_comes_back_with_its_pause_and_its_place() {
+    let hourly = |j: &mut Job| {
+        j.origin = Origin::RunTime;
+        j.trigger = Trigger::Interval(Interval::new(Duration::from_secs(3600), None));
+    };
+    let mut world = World::new(vec![job("a", hourly), job("b", hourly)]);
+    world.ask(Command::Pause(name("a"))).unwrap();
     world.feed(Event::Reloaded(vec![]));
-    world.ask(Command::Put(once_after(0))).unwrap();
-    world.sleep("2m");
-    assert_eq!((world.records.len(), world.retired.len()), (1, 0), "missed; a run is active");
-    world.finish(clean());
-    assert_eq!(world.retired, [name("order-42")]);
+    assert!(world.memory.jobs.contains_key("a"), "it is remembered all the same");
+    world.pass("2h");
+    world.feed(Event::Reloaded(vec![job("a", hourly), job("b", hourly)]));
+    world.pass("1s");
+    let b = world.started.last().unwrap();
+    assert_eq!((&*b.job.name, world.started.len()), ("b", 1), "what came due meanwhile, coalesced");
+    assert!(world.agenda.is_paused("a"));
+    // The same over a restart.
+    let mut memory = world.memory.clone();
+    memory.added = [name("a"), name("b")].into();
+    world.agenda = Agenda::new(vec![], &memory, 10, world.now, 7);
+    world.pass("1h");
+    world.feed(Event::Reloaded(vec![job("a", hourly)]));
+    assert!(world.agenda.is_paused("a"));
+    world.ask(Command::Remove(name("b"))).unwrap();
+    assert!(!world.memory.jobs.contains_key("b"));
 }
 
 #[test]
