@@ -72,8 +72,8 @@ pub fn load_beside(path: &Path) -> Result<Config, LoadError> {
     })
 }
 
-/// What stands for a secret that the environment lacks.
-const INSTEAD: &str = "missing-in-this-environment";
+/// What stands for a secret that the environment lacks; letters that no URL writes in another way.
+const INSTEAD: &str = "missinginthisenvironment";
 
 /// The file where something else stands for the secrets that are missing; `None` if it is broken.
 fn without_secrets(path: &Path) -> Option<Config> {
