@@ -1,12 +1,13 @@
 //! Reads jobs.toml and what it needs from outside: the environment, credentials, the zone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fs, io, path};
 
 use chrono_tz::Tz;
 use thiserror::Error;
 
-use crate::config::{self, Config, ConfigErrors, Surroundings};
+use crate::config::{self, Config, ConfigErrors, Server, Surroundings};
 use crate::stores;
 
 /// Where jobs.toml is looked for when nobody says: here, then where packages put it.
@@ -56,6 +57,38 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     Ok(config::parse(&path.display().to_string(), &text, &surroundings)?)
 }
 
+/// The same for a command beside the daemon: a shell has often not the token of `[admin]`, nor does such
+/// a command need it. The secrets of servers it does need.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_beside(path: &Path) -> Result<Config, LoadError> {
+    load(path).or_else(|error| {
+        let lacks = |server: &Arc<Server>| server.url.reveal().contains(INSTEAD);
+        let is_enough = |config: &Config| {
+            !config.mysql.values().any(lacks) && !config.redis.values().any(lacks)
+        };
+        without_secrets(path).filter(is_enough).ok_or(error)
+    })
+}
+
+/// What stands for a secret that the environment lacks; letters that no URL writes in another way.
+const INSTEAD: &str = "missinginthisenvironment";
+
+/// The file where something else stands for the secrets that are missing; `None` if it is broken.
+fn without_secrets(path: &Path) -> Option<Config> {
+    let instead = |_| Ok(INSTEAD.to_owned());
+    let surroundings = Surroundings {
+        system_zone: system_zone(),
+        variable: &|name| variable(name).or_else(instead),
+        credential: &|name| credential(name).or_else(instead),
+        // A certificate that only the daemon may read is no reason.
+        check_url: &|_, _| Ok(()),
+    };
+    let text = fs::read_to_string(path).ok()?;
+    config::parse(&path.display().to_string(), &text, &surroundings).ok()
+}
+
 /// Where the state is: as the file says, else in systemd's folder for it, else beside the file.
 #[must_use]
 pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
@@ -75,16 +108,7 @@ pub fn state_file(jobs_toml: &Path, config: &Config) -> PathBuf {
 /// stands for the secrets that are missing.
 #[must_use]
 pub fn listen(jobs_toml: &Path) -> Option<Vec<String>> {
-    let instead = |_| Ok("missing-in-this-environment".to_owned());
-    let surroundings = Surroundings {
-        system_zone: system_zone(),
-        variable: &|name| variable(name).or_else(instead),
-        credential: &|name| credential(name).or_else(instead),
-        check_url: &|_, _| Ok(()),
-    };
-    let text = fs::read_to_string(jobs_toml).ok()?;
-    let config = config::parse(&jobs_toml.display().to_string(), &text, &surroundings).ok()?;
-    Some(config.admin.listen?.iter().map(ToString::to_string).collect())
+    Some(without_secrets(jobs_toml)?.admin.listen?.iter().map(ToString::to_string).collect())
 }
 
 /// Where the daemon's own socket is: the first `unix:` of `listen` in `[admin]`, else where the packaged
@@ -162,6 +186,11 @@ mod tests {
         "#;
         fs::write(&file, admin).unwrap();
         assert_eq!(listen(&file).unwrap(), ["127.0.0.1:7878", "unix:/a.sock"]);
+        // With the password of the server, the token is all that is missing; nobody beside the daemon needs it.
+        assert!(load_beside(&file).unwrap_err().to_string().contains("NO_SUCH_VARIABLE"));
+        fs::write(&file, admin.replace("${NO_SUCH_VARIABLE}", "hunter2")).unwrap();
+        assert!(load(&file).unwrap_err().to_string().contains("token"));
+        assert_eq!(load_beside(&file).unwrap().jobs.len(), 1);
         for text in ["", "[admin", "[admin]\nlisten = 5\n"] {
             fs::write(&file, text).unwrap();
             assert_eq!(listen(&file), None, "{text}");

@@ -120,6 +120,12 @@ fn next_check_and_runs_show_it_in_its_zone_and_with_its_origin() {
     assert!(check.contains("is valid: 1 job,"), "it is not in the file: {check}");
     assert!(!check.contains(&format!("{JOB} (added")), "{check}");
 
+    for json in [&[][..], &["--json"]] {
+        let told =
+            world.call(&[&["explain", ADDED, "x\u{1b}[31m\u{9b}y"], json].concat(), 0).stdout;
+        assert!(!told.contains(['\u{1b}', '\u{9b}']) && told.contains("[31m"), "{told:?}");
+    }
+
     world.call(&["trigger", ADDED, "--wait"], 0);
     let slot = world.runs()[0]["slot"].as_str().unwrap().to_owned();
     assert!(slot.ends_with("+05:45"), "{slot}");

@@ -165,15 +165,15 @@ fn the_token_comes_from_a_file_or_the_environment_and_is_in_no_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     fs::write(&file, "hunter2\n").unwrap();
-    let jobs = || ok(&json!({"jobs": []}));
-    let server = Server::start(On::Tcp, vec![jobs(), jobs(), answers("401 No", "text/plain", "")]);
-    let arguments = ["list", "--url", &url(&server)];
+    let runs = || ok(&json!({"runs": []}));
+    let server = Server::start(On::Tcp, vec![runs(), runs(), answers("401 No", "text/plain", "")]);
+    let arguments = ["runs", "-n", "2000", "--url", &url(&server)];
     let recountd = recountd().env("RECOUNTD_TOKEN", "hunter3").env("RUST_LOG", "trace");
     let output =
         recountd.output(&[&arguments[..], &["--token-file", file.to_str().unwrap()]].concat());
     assert_eq!(output.code(), 0, "{output:#?}");
     assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
-    assert!(output.stderr.contains("TRACE"), "there was a log");
+    assert!(output.stderr.contains("1000 runs at most"), "there was a log");
     assert!(!recountd.output(&arguments).stderr.contains("hunter3"));
     let refused = call(&server, &["list"], 1);
     assert!(refused.stderr.contains("wants a token: give it with --token-file"), "{refused:#?}");
@@ -253,5 +253,85 @@ fn wrong_usage_exits_2_without_asking_anybody() {
         assert_eq!(output.code(), 2, "{arguments:?} {output:#?}");
         assert!(output.stderr.contains(words), "{arguments:?} {}", output.stderr);
         assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn what_a_daemon_sends_reaches_no_terminal_as_it_is() {
+    const EVIL: &str = "x\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}y";
+    let harmless = |text: &str| {
+        let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(obeyed), "{text:?}");
+        assert!(text.contains('y'), "{text:?}");
+    };
+    let job = json!({
+        "name": EVIL, "description": EVIL, "state": EVIL, "origin": EVIL, "trigger_in_words": EVIL, "timezone": EVIL,
+        "reason": EVIL, "next_run": null, "running": [{"id": EVIL, "cause": EVIL}], "definition": {EVIL: EVIL, "a": [EVIL]},
+        "last_run": {"id": EVIL, "outcome": EVIL},
+    });
+    let report = json!({
+        "job": EVIL, "outcome": "drift", "started_at": "2026-11-22T03:00:00Z", "counters": 1, "drifted": 1, "reason": EVIL,
+        "samples": [{"target": EVIL, "id": EVIL, "redis": 1, "mysql": 2}],
+    });
+    let mut ended = run(12, "drift");
+    ended["job"] = json!(EVIL);
+    ended["reason"] = json!(EVIL);
+    let mut failed = ended.clone();
+    failed["outcome"] = json!(EVIL);
+    ended["report"] = report;
+    let jobs = json!({"jobs": [&job]});
+    let runs = json!({"runs": [&failed, &ended]});
+    let status = json!({"version": EVIL, "pid": EVIL, "file": EVIL, "state": EVIL, "timezone": EVIL, "reload_error": EVIL});
+    let not_ready = || problem(503, EVIL);
+    for (arguments, answers, code) in [
+        (&["list"][..], vec![ok(&jobs)], 0),
+        (&["list", "--json"], vec![ok(&jobs)], 0),
+        (&["show", "a"], vec![ok(&job), ok(&runs)], 0),
+        (&["show", "a", "--json"], vec![ok(&job)], 0),
+        (&["runs"], vec![ok(&runs)], 0),
+        (&["runs", "--json"], vec![ok(&runs)], 0),
+        (&["status"], vec![ok(&status), not_ready()], 1),
+        (&["status", "--json"], vec![ok(&status), not_ready()], 1),
+        (&["pause", "a"], vec![ok(&job)], 0),
+        (&["reschedule", "a", "--cron", "@daily"], vec![ok(&job)], 0),
+        (
+            &["trigger", "a", "--wait"],
+            vec![begun(), stream(&[event("run", &ended)]), ok(&json!({}))],
+            5,
+        ),
+        (
+            &["trigger", "a", "--wait"],
+            vec![begun(), stream(&[event("run", &failed)]), ok(&json!({}))],
+            1,
+        ),
+        (&["list"], vec![not_ready()], 1),
+        (&["remove", "a"], vec![problem(409, EVIL)], 1),
+    ] {
+        let server = Server::start(On::Unix, answers);
+        let output = call(&server, arguments, code);
+        harmless(&format!("{}{}", output.stdout, output.stderr));
+        if arguments.contains(&"--json") {
+            assert!(output.json_lines()[0].to_string().contains(EVIL.get(..1).unwrap()));
+        }
+        if arguments == ["list", "--json"] {
+            assert_eq!(output.json_lines()[0]["name"], EVIL, "as JSON nothing of it is lost");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_others_could_read_on_its_way_is_warned_of_once() {
+    let empty = || vec![ok(&json!({"jobs": []}))];
+    for (host, token, is_warned) in
+        [("127.0.0.1", "hunter2", false), ("0.0.0.0", "hunter2", true), ("0.0.0.0", "", false)]
+    {
+        let server = Server::start(On::Tcp, empty());
+        let url = url(&server).replace("127.0.0.1", host);
+        let recountd = recountd().env("RECOUNTD_TOKEN", token);
+        let output = recountd.output(&["list", "--url", &url]);
+        assert_eq!(output.code(), 0, "{output:#?}");
+        let warnings = output.stderr.matches("unencrypted").count();
+        assert_eq!(warnings, usize::from(is_warned), "{output:#?}");
+        assert!(!output.stderr.contains("hunter2"));
     }
 }

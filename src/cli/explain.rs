@@ -77,7 +77,7 @@ struct Often<'a> {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let (path, config) = args.config.load()?;
+    let (path, config) = args.config.load_beside()?;
     let job = known::find(&config, &path, &args.job)?;
     let history = History::open(&state_file(&path, &config))?;
     match args.id {

@@ -36,7 +36,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
             Err(CliError::Client(error)) if follower.has_begun && may_pass(&error) => {
                 // Once for each time that it is away.
                 if !is_told {
-                    log::warn!("{error}; it is looked for again");
+                    let why = match error {
+                        // What it says of requests is not about events, which only end.
+                        ClientError::Lost { place } => format!("{place} closed the connection"),
+                        error => error.to_string(),
+                    };
+                    log::warn!("{why}; the daemon is looked for again");
                 }
                 is_told = true;
             }

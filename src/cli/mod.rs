@@ -114,6 +114,13 @@ impl ConfigFile {
         let config = load::load(&path)?;
         Ok((path, config))
     }
+
+    /// For commands that only the servers have to be told of, not the token of `[admin]`.
+    fn load_beside(self) -> Result<(PathBuf, Config), CliError> {
+        let path = self.locate()?;
+        let config = load::load_beside(&path)?;
+        Ok((path, config))
+    }
 }
 
 /// Why a command ended before its end. `Display` is what the user is told.

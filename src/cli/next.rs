@@ -39,7 +39,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let (path, config) = args.config.load()?;
+    let (path, config) = args.config.load_beside()?;
     let jobs: Vec<Arc<Job>> = match &args.job {
         Some(name) => vec![known::find(&config, &path, name)?],
         None => all(&config, &path),

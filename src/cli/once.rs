@@ -44,7 +44,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
-    let (path, config) = args.config.load()?;
+    let (path, config) = args.config.load_beside()?;
     let job = known::find(&config, &path, &args.job)?;
     let state = state_file(&path, &config);
     let timeout = job.limits.timeout;
@@ -123,9 +123,11 @@ fn progress_bar(job: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{prefix}: {msg} {bar:30} {pos}/{len}") {
+    // Until there is something to count, a bar would be full.
+    if let Ok(style) = ProgressStyle::with_template("{prefix}: {msg}") {
         bar.set_style(style);
     }
+    bar.set_message("waiting for MySQL");
     bar.set_prefix(job.to_owned());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
@@ -140,6 +142,12 @@ fn show(bar: &ProgressBar, progress: Progress) {
         Progress::Sampling { samples, of } => ("sampling hot ids".to_owned(), samples, of),
         Progress::Filling { rows, of } => ("filling".to_owned(), rows, of),
     };
+    if bar.length().is_none_or(|length| length == 0)
+        && of > 0
+        && let Ok(style) = ProgressStyle::with_template("{prefix}: {msg} {bar:30} {pos}/{len}")
+    {
+        bar.set_style(style);
+    }
     bar.set_message(text);
     bar.set_length(of);
     bar.set_position(done);

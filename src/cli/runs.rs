@@ -47,7 +47,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     if args.api.is_named() {
         return from_daemon(&args);
     }
-    let (path, config) = args.api.config.load()?;
+    let (path, config) = args.api.config.load_beside()?;
     let file = state_file(&path, &config);
     let rows = state::runs(&file, args.job.as_deref(), args.count, clock::wall())?;
     let mut out = io::stdout().lock();

@@ -70,7 +70,7 @@ struct MovedSample {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, CliError> {
     let Args { run: undoes, config, dry_run, json } = args;
-    let (path, config) = config.load()?;
+    let (path, config) = config.load_beside()?;
     let state = state_file(&path, &config);
     let evidence = History::open(&state)?
         .of_run(undoes, clock::wall())?

@@ -299,3 +299,21 @@ fn failed(place: &Place, limits: Limits, error: ureq::Error) -> ClientError {
         _ => strange(Strange::Protocol),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_for_us_is_told_from_a_daemon_that_is_not_there() {
+        let place = Place::Socket("/run/a.sock".into());
+        let told = |kind: io::ErrorKind| {
+            failed(&place, Limits::default(), ureq::Error::Io(kind.into())).to_string()
+        };
+        let denied = told(io::ErrorKind::PermissionDenied);
+        assert!(denied.starts_with("/run/a.sock: permission denied; ask as root"), "{denied}");
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused] {
+            assert!(told(kind).starts_with("no daemon answers at /run/a.sock"), "{}", told(kind));
+        }
+    }
+}
