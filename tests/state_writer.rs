@@ -163,6 +163,29 @@ fn a_number_is_never_given_again_though_its_record_is_gone() {
 }
 
 #[test]
+fn a_state_of_format_3_is_read_as_it_is_and_its_numbers_go_on() {
+    let disk = Disk::new();
+    disk.open().0.close();
+    // As the version before this one made it.
+    disk.look()
+        .execute_batch(
+            "DROP TABLE numbers; PRAGMA user_version = 3;
+             INSERT INTO runs (id, job, slot, attempts, started, finished, outcome, cause)
+             VALUES (41, 'good', 1, 1, 1, 2, 'clean', 'trigger'), (-7, 'good', 1, 1, 1, 2, 'clean', NULL);",
+        )
+        .unwrap();
+    let mut rows = state::runs(&disk.file(), None, 10, now()).unwrap();
+    rows.sort_by_key(|row| row.id);
+    let causes: Vec<&str> = rows.iter().map(|row| row.cause.as_str()).collect();
+    assert_eq!(causes, ["once", "trigger"]);
+    assert_eq!(disk.number("PRAGMA user_version"), 3, "reading changes nothing");
+    // Whoever comes first migrates it; the records may be gone by the time the daemon comes.
+    Place::of(&disk.file()).all().unwrap();
+    disk.look().execute("DELETE FROM runs", []).unwrap();
+    assert_eq!(disk.open().1.last_run, 41);
+}
+
+#[test]
 fn a_daemon_without_its_memory_gives_numbers_that_nobody_has_had_or_will_have() {
     let disk = Disk::new();
     disk.mount("away");

@@ -46,7 +46,7 @@ impl Default for Limits {
             start_line: 8 * 1024,
             header_bytes: 16 * 1024,
             headers: 64,
-            body: 256 * 1024,
+            body: 64 * 1024,
             replies: 64 * 1024 * 1024,
             small_reply: 256 * 1024,
             pace: 256 * 1024,

@@ -97,12 +97,12 @@ mod tests {
         let room = Room::new(100, 10, Duration::ZERO);
         let first = room.take(60).unwrap();
         assert!(room.take(41).is_none());
-        let _second = room.take(40).unwrap();
+        let second = room.take(40).unwrap();
         assert!(room.take(10).is_none());
         let _small: Vec<_> = (0..100).map(|_| room.take(9).unwrap()).collect();
         drop(first);
         assert!(room.take(60).is_some());
-        drop(_second);
+        drop(second);
         let _huge = room.take(1000).unwrap();
         assert!(room.take(10).is_none());
     }
@@ -121,6 +121,7 @@ mod tests {
             drop(first);
             assert!(waits.join().unwrap());
         });
-        assert_eq!((room.taken().sent, room.taken().waiting), (0, 0));
+        let taken = room.taken();
+        assert_eq!((taken.sent, taken.waiting), (0, 0));
     }
 }

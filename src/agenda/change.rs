@@ -156,11 +156,12 @@ impl Agenda {
     /// No new runs; those that wait are recorded, those that run go on (S15).
     pub(super) fn stop(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
         self.stopping = true;
-        // What was added for one time only must not be lost because the daemon is started anew.
+        // What was added for one time only must not be lost because the daemon is started anew. A run
+        // of the slot that it had before it was rescheduled does not bring the new one back.
         let is_cut_off = |run: &&Run| {
-            let is_once = matches!(run.job.trigger, Trigger::Date(_));
+            let is_once = run.job.trigger == Trigger::Date(run.slot) && run.cause == Cause::Slot;
             let is_fresh = run.phase == Phase::Waiting && run.failure.is_none();
-            is_once && is_fresh && run.cause == Cause::Slot && run.job.origin == Origin::RunTime
+            is_once && is_fresh && run.job.origin == Origin::RunTime
         };
         let cut_off: Vec<Arc<Job>> =
             self.runs.values().filter(is_cut_off).map(|run| Arc::clone(&run.job)).collect();

@@ -140,6 +140,8 @@ impl Entry {
     /// decides.
     pub fn hold_back(&mut self, slot: DateTime<Utc>) {
         self.done = self.done.min(slot - TimeDelta::milliseconds(1));
+        // A job that has a slot left is not over, whichever of its other runs ends meanwhile.
+        self.next = self.job.trigger.next_after(self.done);
     }
 
     /// Whether its schedule has come so far ahead of `now` that the clock must have been corrected.
@@ -203,6 +205,8 @@ impl Entry {
         }
         self.done = latest;
         self.next = trigger.next_after(latest.max(now));
+        // What ran before this slot, by hand or for an earlier one, does not stand in for it.
+        self.is_over = false;
         due
     }
 }

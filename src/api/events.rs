@@ -1,15 +1,22 @@
 //! What happens, live, as server-sent events.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{Api, Call, trouble};
 use crate::admin::http::{Method, Reply};
 use crate::admin::problem::Problem;
-use crate::board::{TooSlow, Watch};
+use crate::board::Watch;
+use crate::clock;
 use crate::state::time;
+
+/// Where it is. A stream has no end that its head could tell of, so HEAD is not answered here.
+pub const PATH: &str = "/v1/events";
+
+/// So often it is looked whether the client is still there: one that has left keeps a place from others.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// After so long without an event a comment tells that the line is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -18,33 +25,45 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 struct Stream {
     watch: Watch,
     hello: Option<String>,
+    /// When something was last sent.
+    spoke: Instant,
 }
 
 impl Iterator for Stream {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        if let Some(hello) = self.hello.take() {
-            return Some(hello.into_bytes());
-        }
-        let events = match self.watch.next(HEARTBEAT) {
-            Ok(events) => events,
-            Err(TooSlow) => return None,
+        let text = match self.hello.take() {
+            Some(hello) => hello,
+            None => self.text()?,
         };
-        if events.is_empty() {
-            return Some(b":\n\n".to_vec());
-        }
-        let mut text = String::new();
-        for event in events {
-            write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.id, event.kind, event.data).ok();
+        if !text.is_empty() {
+            self.spoke = clock::monotonic();
         }
         Some(text.into_bytes())
     }
 }
 
+impl Stream {
+    /// What there is to tell; nothing gives the connection the opportunity to look after its client.
+    fn text(&mut self) -> Option<String> {
+        let events = self.watch.next(LOOK).ok()?;
+        if events.is_empty() {
+            let silence = clock::monotonic().saturating_duration_since(self.spoke);
+            let heartbeat = if silence < HEARTBEAT { "" } else { ":\n\n" };
+            return Some(heartbeat.to_owned());
+        }
+        let mut text = String::new();
+        for event in events {
+            write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.id, event.kind, event.data).ok();
+        }
+        Some(text)
+    }
+}
+
 pub fn stream(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     if call.request.method == Method::Head {
-        return Err(trouble::method(&[]));
+        return Err(trouble::method(&[Method::Get], false));
     }
     let job = call.query("job");
     if let Some(job) = &job
@@ -58,5 +77,5 @@ pub fn stream(api: &Api, call: &Call<'_>) -> Result<Reply, Problem> {
     let hello = json!({"now": now, "version": env!("CARGO_PKG_VERSION")});
     let hello = format!("id: {}\nretry: 1000\nevent: hello\ndata: {hello}\n\n", watch.after);
     let hello = Some(hello);
-    Ok(Reply::events(Box::new(Stream { watch, hello })))
+    Ok(Reply::events(Box::new(Stream { watch, hello, spoke: clock::monotonic() })))
 }

@@ -5,6 +5,7 @@ mod change;
 mod events;
 mod health;
 mod jobs;
+mod json;
 mod old;
 mod page;
 mod retry;
@@ -121,9 +122,10 @@ impl Call<'_> {
         if !["application/json", "application/merge-patch+json"].contains(&kind.as_str()) {
             return Err(trouble::not_json(&kind));
         }
-        let read = serde_json::from_slice(body);
-        read.map(Some)
-            .map_err(|error| trouble::bad_request(format!("the body is not JSON: {error}")))
+        json::read(body).map(Some).map_err(|error| {
+            let what = if error.is_data() { "cannot be understood" } else { "is not JSON" };
+            trouble::bad_request(format!("the body {what}: {error}"))
+        })
     }
 
     /// A parameter of the query, percent-decoded.

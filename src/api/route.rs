@@ -60,7 +60,7 @@ pub(super) fn find(method: Method, path: &str) -> Result<(&'static Route, Vec<St
     if allowed.is_empty() {
         Err(trouble::no_such_path(path))
     } else {
-        Err(trouble::method(&allowed))
+        Err(trouble::method(&allowed, path != events::PATH))
     }
 }
 

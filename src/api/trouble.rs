@@ -10,7 +10,7 @@ use crate::admin::problem::Problem;
 use crate::agenda::CommandError;
 use crate::ask::Refusal;
 use crate::clock;
-use crate::config::nearest;
+use crate::config::{Fault, MOST_FAULTS, nearest};
 use crate::state::StateError;
 
 pub fn bad_request(detail: impl Into<String>) -> Problem {
@@ -29,11 +29,13 @@ pub fn no_such_path(path: &str) -> Problem {
     Problem::new(404, "no-such-path", "There is no such path", detail)
 }
 
-pub fn method(allowed: &[Method]) -> Problem {
+/// The path takes other methods than this; `has_head` tells whether HEAD is answered where GET is.
+pub fn method(allowed: &[Method], has_head: bool) -> Problem {
     let mut names: Vec<&str> = Vec::new();
     for method in allowed {
         match method {
-            Method::Get => names.extend(["GET", "HEAD"]),
+            Method::Get if has_head => names.extend(["GET", "HEAD"]),
+            Method::Get => names.push("GET"),
             Method::Post => names.push("POST"),
             Method::Patch => names.push("PATCH"),
             Method::Delete => names.push("DELETE"),
@@ -100,6 +102,7 @@ pub fn refused(api: &Api, refusal: Refusal) -> Problem {
             let first = faults.first().map(|fault| fault.detail.clone()).unwrap_or_default();
             let detail = match faults.len() {
                 0 | 1 => first,
+                _ if more_than_shown(&faults) => format!("{first}, and many more"),
                 more => format!("{first}, and {} more", more - 1),
             };
             Problem::new(422, "invalid", "The job is not valid", detail)
@@ -108,6 +111,11 @@ pub fn refused(api: &Api, refusal: Refusal) -> Problem {
         Refusal::Silent => Problem::new(503, "silent", "The daemon does not answer", detail)
             .header("Retry-After", "5"),
     }
+}
+
+/// Whether the last of the faults only tells how many others there are.
+fn more_than_shown(faults: &[Fault]) -> bool {
+    faults.len() > MOST_FAULTS
 }
 
 /// The disk said no. What it is about is in the log, where paths may be shown.

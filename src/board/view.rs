@@ -1,8 +1,10 @@
 //! What the API gives of jobs and of the daemon, as values that become JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -26,7 +28,7 @@ pub struct JobView {
     /// Its trigger in words.
     pub trigger_in_words: String,
     /// The zone of its times.
-    pub timezone: &'static str,
+    pub timezone: Cow<'static, str>,
     /// `scheduled`, `running`, `paused`, `done` or `broken`.
     pub state: &'static str,
     /// Why it is broken.
@@ -49,21 +51,27 @@ pub struct JobView {
 }
 
 impl JobView {
-    /// A job that was added at run time and is not valid.
+    /// A job that was added at run time and is not valid. It is shown as it was given; `zone` is that of jobs that name
+    /// none.
     #[must_use]
-    pub fn broken(added: &Added, why: &str) -> Self {
+    pub fn broken(added: &Added, why: &str, zone: Tz) -> Self {
         let text = |key: &str| added.definition.get(key).and_then(Value::as_str);
         let trigger = ["cron", "interval", "start", "date"]
             .into_iter()
             .filter_map(|key| Some((key, text(key)?.to_owned())));
+        let trigger: BTreeMap<_, _> = trigger.collect();
+        // Nobody has understood it, so it cannot be put into other words.
+        let words: Vec<String> =
+            trigger.iter().map(|(key, text)| format!("{key} {text}")).collect();
+        let zone_given = text("timezone").map(|zone| zone.to_owned().into());
         Self {
             name: added.name.clone(),
             description: text("description").unwrap_or_default().to_owned(),
             origin: Origin::RunTime.word(),
             kind: "reconcile",
-            trigger: trigger.collect(),
-            trigger_in_words: String::new(),
-            timezone: "UTC",
+            trigger,
+            trigger_in_words: words.join(", "),
+            timezone: zone_given.unwrap_or(zone.name().into()),
             state: "broken",
             reason: Some(why.to_owned()),
             paused_since: None,
@@ -154,17 +162,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts a job in.
-    pub fn add(&mut self, job: &JobView) {
-        self.total += 1;
-        self.overdue += usize::from(job.overdue);
-        let place = match job.state {
-            "running" => &mut self.running,
-            "paused" => &mut self.paused,
-            "done" => &mut self.done,
-            "broken" => &mut self.broken,
-            _ => &mut self.scheduled,
+    /// Counts a job in; one that is gone has no state.
+    pub fn add(&mut self, state: Option<&str>, is_overdue: bool) {
+        let place = match state {
+            None => return,
+            Some("running") => &mut self.running,
+            Some("paused") => &mut self.paused,
+            Some("done") => &mut self.done,
+            Some(_) => &mut self.scheduled,
         };
         *place += 1;
+        self.total += 1;
+        self.overdue += usize::from(is_overdue);
     }
 }

@@ -2,7 +2,7 @@
 //! go, for it can come back and look at everything anew.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Event {
 /// One who watches. Dropping it ends that.
 pub struct Watch {
     events: Receiver<Arc<Event>>,
+    /// Tells that it is still there, for as long as it is.
+    _presence: Arc<()>,
     /// The number of the last event before the first that it is given; 0 if there was none.
     pub after: u64,
 }
@@ -77,9 +79,16 @@ pub struct Watchers {
 
 #[derive(Debug)]
 struct Watcher {
+    presence: Weak<()>,
     to: Sender<Arc<Event>>,
     /// The only job that it wants to hear of, if there is one.
     only: Option<Arc<str>>,
+}
+
+impl Watcher {
+    fn is_there(&self) -> bool {
+        self.presence.strong_count() > 0
+    }
 }
 
 impl Watchers {
@@ -87,8 +96,11 @@ impl Watchers {
     pub fn add(&mut self, job: Option<&str>) -> Watch {
         // Bounded by hand: a bounded channel would take the memory for its whole bound at once.
         let (sender, receiver) = unbounded();
-        self.all.push(Watcher { to: sender, only: job.map(Arc::from) });
-        Watch { events: receiver, after: self.last }
+        self.all.retain(Watcher::is_there);
+        let presence = Arc::new(());
+        let (there, only) = (Arc::downgrade(&presence), job.map(Arc::from));
+        self.all.push(Watcher { presence: there, to: sender, only });
+        Watch { events: receiver, _presence: presence, after: self.last }
     }
 
     /// Whether there is any; if not, nothing has to be put into words.
@@ -123,13 +135,33 @@ impl Watchers {
         }
         let Ok(data) = serde_json::to_string(value) else { return };
         let event = Arc::new(Event { id: self.last, kind, job: job.cloned(), data });
-        self.all.retain(|Watcher { to, only }| {
+        // Who has left is noticed with every event, also one that is not meant for it.
+        self.all.retain(|watcher| {
+            let Watcher { to, only, .. } = watcher;
             let is_meant = match (only, job) {
                 (Some(only), Some(job)) => only == job,
                 _ => true,
             };
-            // Who has left is noticed with the next event, too.
-            !is_meant || (to.len() < BEHIND && to.send(Arc::clone(&event)).is_ok())
+            let is_told = || to.len() < BEHIND && to.send(Arc::clone(&event)).is_ok();
+            watcher.is_there() && (!is_meant || is_told())
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_left_is_forgotten_though_nothing_happens_to_its_job() {
+        let mut watchers = Watchers::default();
+        let here = watchers.add(Some("quiet"));
+        for _ in 0..1_000 {
+            drop(watchers.add(Some("quiet")));
+        }
+        assert_eq!(watchers.all.len(), 2, "each that comes has those taken off that left");
+        watchers.gone(&Arc::from("another"));
+        assert_eq!(watchers.all.len(), 1, "and so has every event");
+        assert_eq!(here.next(Duration::ZERO), Ok(Vec::new()));
     }
 }

@@ -13,6 +13,12 @@ use super::target::{Ghosts, Target};
 use super::{Config, Problem, Surroundings, duration, read};
 use crate::schedule::Trigger;
 
+/// The most things that are told of one definition.
+pub const MOST_FAULTS: usize = 20;
+
+/// The longest name of a job, in characters.
+const LONGEST_NAME: usize = 64;
+
 /// One thing wrong with a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -31,7 +37,8 @@ impl Config {
     /// filled in for `${NAME}`: whoever may add jobs need not be one who may read our environment.
     ///
     /// # Errors
-    /// Everything that is wrong with it at once.
+    /// Everything that is wrong with it at once; of more than [`MOST_FAULTS`] things the first of them,
+    /// and one that says how many there are beside.
     pub fn added(&self, name: &str, definition: &Map<String, Value>) -> Result<Job, Vec<Fault>> {
         let closed = |_: &str| Err("only jobs.toml has placeholders".to_owned());
         let surroundings = Surroundings {
@@ -40,28 +47,63 @@ impl Config {
             credential: &closed,
             check_url: &|_, _| Ok(()),
         };
-        let (text, nulls) = to_toml(name, definition);
+        // One character too many is as wrong as a thousand, and each problem repeats the name.
+        let name: String = name.chars().take(LONGEST_NAME + 1).collect();
+        let mut nulls = Nulls::default();
+        let text = to_toml(&name, definition, &mut nulls);
         let keys: Vec<&str> = definition.iter().filter(|(_, v)| !v.is_null()).map(key).collect();
-        let read = read::read_one(&text, self, &surroundings).map_err(|problems| {
-            let fault = |(span, problem): &(std::ops::Range<usize>, Problem)| {
-                let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
-                let found = line.checked_sub(1).and_then(|line| keys.get(line));
-                let pointer = match (found, problem) {
-                    (_, Problem::JobName(_)) => "/name".to_owned(),
-                    (Some(key), _) => pointer("", key),
-                    (None, _) => String::new(),
-                };
-                match found {
-                    Some(key) if is_instant(key) => no_instant(pointer, key, problem),
-                    _ => Fault { pointer, detail: problem.to_string(), help: problem.help() },
-                }
+        let problems = match read::read_one(&text, self, &surroundings) {
+            Ok(job) if nulls.count == 0 => return Ok(job),
+            Ok(_) => Vec::new(),
+            Err(problems) => problems,
+        };
+        let fault = |(span, problem): &(std::ops::Range<usize>, Problem)| {
+            let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
+            let found = line.checked_sub(1).and_then(|line| keys.get(line));
+            let pointer = match (found, problem) {
+                (_, Problem::JobName(_)) => "/name".to_owned(),
+                (Some(key), _) => pointer("", key),
+                (None, _) => String::new(),
             };
-            problems.iter().map(fault).collect::<Vec<Fault>>()
-        });
-        match read {
-            Ok(job) if nulls.is_empty() => Ok(job),
-            Ok(_) => Err(nulls),
-            Err(faults) => Err(nulls.into_iter().chain(faults).collect()),
+            match found {
+                Some(key) if is_instant(key) => no_instant(pointer, key, problem),
+                _ => Fault { pointer, detail: problem.to_string(), help: problem.help() },
+            }
+        };
+        // Each is put into words only if it is shown.
+        let room = MOST_FAULTS - nulls.faults.len();
+        let hidden = nulls.count - nulls.faults.len()
+            + problems.iter().skip(room).map(|(_, problem)| problem.count()).sum::<usize>();
+        let mut faults = nulls.faults;
+        faults.extend(problems.iter().take(room).map(fault));
+        if hidden > 0 {
+            let detail = format!("{hidden} more things are wrong with it");
+            faults.push(Fault { pointer: String::new(), detail, help: None });
+        }
+        Err(faults)
+    }
+}
+
+/// What is null, as far as it is shown.
+#[derive(Default)]
+struct Nulls {
+    faults: Vec<Fault>,
+    count: usize,
+}
+
+/// A place in a definition. It becomes a JSON pointer only if there is something to say of it.
+enum Place<'a> {
+    Root,
+    Key(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn pointer(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Key(parent, key) => pointer(&parent.pointer(), key),
+            Self::Item(parent, number) => format!("{}/{number}", parent.pointer()),
         }
     }
 }
@@ -97,41 +139,45 @@ fn no_instant(pointer: String, key: &str, problem: &Problem) -> Fault {
 
 /// A document with one table of this name, each key on a line of its own, so that a place in the text
 /// tells the key. Whatever is null is left out and blamed: TOML has no null.
-fn to_toml(name: &str, definition: &Map<String, Value>) -> (String, Vec<Fault>) {
+fn to_toml(name: &str, definition: &Map<String, Value>, nulls: &mut Nulls) -> String {
     let mut text = format!("[{}]\n", quoted(name));
-    let mut nulls = Vec::new();
     for (key, value) in definition {
-        let at = pointer("", key);
+        let at = Place::Key(&Place::Root, key);
         let instant = value.as_str().filter(|t| is_instant(key) && t.parse::<Datetime>().is_ok());
         let value = match instant {
             Some(instant) => Some(instant.to_owned()),
-            None => inline(value, key, &at, &mut nulls),
+            None => inline(value, key, &at, nulls),
         };
         if let Some(value) = value {
             writeln!(text, "{} = {value}", quoted(key)).ok();
         }
     }
-    (text, nulls)
+    text
 }
 
 /// The value as TOML has it on one line; `None` where it is null.
-fn inline(value: &Value, key: &str, at: &str, nulls: &mut Vec<Fault>) -> Option<String> {
+fn inline(value: &Value, key: &str, at: &Place<'_>, nulls: &mut Nulls) -> Option<String> {
     Some(match value {
         Value::Null => {
-            let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
-            nulls.push(Fault { pointer: at.to_owned(), detail, help });
+            nulls.count += 1;
+            if nulls.faults.len() < MOST_FAULTS {
+                let (detail, help) = (format!("`{key}` is null"), Some("leave it out".to_owned()));
+                nulls.faults.push(Fault { pointer: at.pointer(), detail, help });
+            }
             return None;
         }
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(text) => quoted(text),
         Value::Array(items) => {
-            let item = |(i, item): (usize, &Value)| inline(item, key, &format!("{at}/{i}"), nulls);
+            let item = |(number, item): (usize, &Value)| {
+                inline(item, key, &Place::Item(at, number), nulls)
+            };
             let items: Vec<String> = items.iter().enumerate().filter_map(item).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(entries) => {
             let entry = |(key, value): (&String, &Value)| {
-                let value = inline(value, key, &pointer(at, key), nulls)?;
+                let value = inline(value, key, &Place::Key(at, key), nulls)?;
                 Some(format!("{} = {value}", quoted(key)))
             };
             let entries: Vec<String> = entries.iter().filter_map(entry).collect();

@@ -23,7 +23,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use admin::{Address, Admin, Token};
-pub use definition::{Fault, definition, trigger, without_secrets};
+pub use definition::{Fault, MOST_FAULTS, definition, trigger, without_secrets};
 pub use diagnose::ConfigErrors;
 pub use job::{Guard, Job, Limits, Origin, Percent, Reconcile, Server, ServerUrl};
 pub use ping::{Ping, PingUrl};

@@ -21,6 +21,16 @@ pub enum Problem {
         /// The keys that the table has.
         known: Vec<&'static str>,
     },
+    /// More unknown keys of a table than are named one by one.
+    #[error("{count} more unknown keys in {table}")]
+    UnknownKeys {
+        /// The table, as a person would call it.
+        table: String,
+        /// How many.
+        count: usize,
+        /// The keys that the table has.
+        known: Vec<&'static str>,
+    },
     /// A key that must be there is not.
     #[error("{table} has no `{key}`")]
     Missing {
@@ -199,6 +209,12 @@ fn are(count: usize) -> String {
 }
 
 impl Problem {
+    /// How many mistakes it stands for.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        if let Self::UnknownKeys { count, .. } = self { *count } else { 1 }
+    }
+
     /// The way out, in one sentence; `None` where the message says it already.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -208,6 +224,7 @@ impl Problem {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it takes {}", known.join(", ")),
             },
+            Self::UnknownKeys { known, .. } => format!("it takes {}", known.join(", ")),
             Self::Missing { example, .. } => format!("add {example}"),
             Self::WrongType { key, expected, .. } => format!("write `{key}` as {expected}"),
             Self::Duration { .. } => {
@@ -302,23 +319,54 @@ impl Problem {
     }
 }
 
-/// The one of `known` that `word` was probably meant to be.
+/// The longest word, in bytes, that is compared with others: no name that is known is much longer, and to compare takes
+/// the square of it.
+const LONGEST: usize = 64;
+
+/// The one of `known` that `word` was probably meant to be; `None` for a word of more than 64 bytes.
 #[must_use]
 pub fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> Option<String> {
+    if word.len() > LONGEST {
+        return None;
+    }
+    let word = word.replace('-', "_");
+    let length = word.chars().count();
+    let most = |k: &str| 1 + k.len() / 4;
     known
         .iter()
-        .map(|k| (strsim::damerau_levenshtein(&word.replace('-', "_"), k.as_ref()), k.as_ref()))
-        .filter(|(distance, k)| *distance <= 1 + k.len() / 4)
+        .map(AsRef::as_ref)
+        // Each character too many or too few is a difference by itself.
+        .filter(|k| k.chars().count().abs_diff(length) <= most(k))
+        .map(|k| (strsim::damerau_levenshtein(&word, k), k))
+        .filter(|(distance, k)| *distance <= most(k))
         .min()
         .map(|(_, k)| k.to_owned())
 }
 
 fn nearest_zone(zone: &str) -> Option<String> {
     let names: Vec<&str> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
-    let lower = zone.to_ascii_lowercase();
     names
         .iter()
-        .find(|name| name.to_ascii_lowercase() == lower)
+        .find(|name| name.eq_ignore_ascii_case(zone))
         .map(|name| (*name).to_owned())
         .or_else(|| nearest(zone, &names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_meant_is_found_in_a_word_and_not_looked_for_in_a_longer_text() {
+        let known = ["interval", "cron", "timezone"];
+        assert_eq!(nearest("intervall", &known).as_deref(), Some("interval"));
+        assert_eq!(nearest("corn", &known).as_deref(), Some("cron"));
+        assert_eq!(nearest("zone", &known), None);
+        let long = ["x".repeat(64), "x".repeat(65)];
+        assert_eq!(nearest(&"x".repeat(64), &long), Some("x".repeat(64)));
+        assert_eq!(nearest(&"x".repeat(65), &long), None);
+        assert_eq!(nearest_zone("europe/berlin").as_deref(), Some("Europe/Berlin"));
+        assert_eq!(nearest_zone("Asia/Shangai").as_deref(), Some("Asia/Shanghai"));
+        assert_eq!(nearest_zone(&"Asia/Shanghai".repeat(6)), None);
+    }
 }

@@ -17,6 +17,9 @@ use super::job::Percent;
 use super::problem::Problem;
 use crate::schedule;
 
+/// Unknown keys of one table that are named one by one. Who has more is not helped by a list.
+const MOST_UNKNOWN: usize = 20;
+
 /// Where the problems of one file gather, each with its place in the text in bytes.
 #[derive(Default)]
 pub struct Problems(RefCell<Vec<(Range<usize>, Problem)>>);
@@ -97,16 +100,20 @@ impl<'d> Table<'d> {
 
     /// Ends the reading: every key that nobody asked for is unknown.
     pub fn finish(self) {
-        for (key, _) in self.entries {
-            if !self.asked.contains(&key.get_ref().as_ref()) {
-                let problem = Problem::UnknownKey {
-                    table: self.name.clone(),
-                    key: key.get_ref().to_string(),
-                    known: self.asked.clone(),
-                };
-                self.problems.add(key.span(), problem);
-            }
+        let is_unknown =
+            |key: &&Spanned<_>| !self.asked.contains(&AsRef::<str>::as_ref(key.get_ref()));
+        let mut unknown = self.entries.iter().map(|(key, _)| key).filter(is_unknown);
+        for key in unknown.by_ref().take(MOST_UNKNOWN) {
+            let problem = Problem::UnknownKey {
+                table: self.name.clone(),
+                key: key.get_ref().to_string(),
+                known: self.asked.clone(),
+            };
+            self.problems.add(key.span(), problem);
         }
+        let Some(next) = unknown.next() else { return };
+        let (table, count, known) = (self.name.clone(), 1 + unknown.count(), self.asked.clone());
+        self.problems.add(next.span(), Problem::UnknownKeys { table, count, known });
     }
 }
 

@@ -105,14 +105,20 @@ impl Daemon {
     }
 
     fn remove(&mut self, job: &Arc<str>, only_look: bool) -> Result<Answer, Refusal> {
-        if self.config.jobs.contains_key(job) {
-            return Err(Refusal::FromFile(Arc::clone(job)));
-        }
+        let is_in_file = self.config.jobs.contains_key(job);
         if !self.added.contains_key(job) {
-            return Err(CommandError::NoSuchJob(Arc::clone(job)).into());
+            let job = Arc::clone(job);
+            let none = CommandError::NoSuchJob(Arc::clone(&job)).into();
+            return Err(if is_in_file { Refusal::FromFile(job) } else { none });
         }
-        if !only_look {
-            self.added.remove(job);
+        if only_look {
+            return Ok(self.done(None));
+        }
+        self.added.remove(job);
+        if is_in_file {
+            // It gave way to the one in jobs.toml, which goes on; it only does not come back any more.
+            log::info!("{job}: removed at run time; the one in jobs.toml stays");
+        } else {
             match self.command(Command::Remove(Arc::clone(job))) {
                 // One that is not valid is not on the agenda.
                 Err(Refusal::Agenda(CommandError::NoSuchJob(_))) => {

@@ -116,9 +116,13 @@ fn who_waits_longest_without_a_whole_request_makes_room() {
     let mut kept = world.over_unix();
     assert_eq!(kept.ask(world.request("GET /echo", "")).status, 200);
     let mut slow = world.over_unix();
+    // Once it has its answer, it is certainly in.
+    assert_eq!(slow.ask(world.request("GET /echo", "")).status, 200);
     slow.send("GET /echo HTT");
     // `kept` has asked again, so it waits for less long than the others.
-    assert_eq!(kept.ask(world.request("GET /echo", "")).status, 200);
+    for _ in 0..5 {
+        assert_eq!(kept.ask(world.request("GET /echo", "")).status, 200);
+    }
     assert_eq!(world.over_unix().ask(world.request("GET /echo", "")).status, 200);
     assert!(idle.is_closed());
     let mut more: Vec<_> = (0..2).map(|_| world.over_unix()).collect();

@@ -1,15 +1,18 @@
 //! What people and programs ask of the schedule, and what has to come of it: in the turn in which they ask, and for
-//! as long as a job is paused or after it has gone.
+//! as long as a job is paused or after it has gone. And when one that was added is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use recountd::agenda::{Action, Cause, Command, CommandError, Memory, Order, Record, RunId};
+use recountd::agenda::{
+    Action, Cause, Command, CommandError, Memory, Order, Record, RunId, SlotEnd,
+};
 use recountd::config::Origin;
+use recountd::schedule::Trigger;
 
 use super::batch::{Batch, State};
-use super::ledger::{Ledger, Phase, capped};
+use super::ledger::{Ledger, Phase, Run, capped};
 use super::lines::Pause;
 
 /// What a turn of the loop has to bring, and what it has brought.
@@ -25,8 +28,6 @@ pub struct Turn {
     pub reloads: bool,
     asked: Option<Asked>,
     answered: bool,
-    /// A job that was forgotten and has to be retired next.
-    retiring: Option<Arc<str>>,
     /// A run in the way of a trigger, and for how long.
     in_the_way: Option<(Arc<str>, RunId, TimeDelta)>,
     triggered: Option<RunId>,
@@ -55,13 +56,26 @@ impl Ledger {
             self.expected.asked = Some(Asked::Plain(Err(CommandError::Stopping)));
             return;
         }
-        let lines = &mut self.lines.by_name;
-        if !matches!(command, Command::Put(_)) && !lines.contains_key(name) {
+        let is_aside = self.lines.aside.contains_key(name);
+        let is_known = match command {
+            Command::Put(_) => true,
+            Command::Remove(_) if is_aside => true,
+            _ => self.lines.by_name.contains_key(name),
+        };
+        if is_aside {
+            self.count(match command {
+                Command::Put(_) => "put while aside",
+                Command::Remove(_) => "removed while aside",
+                _ => "refused while aside",
+            });
+        }
+        if !is_known {
             let no_such_job = CommandError::NoSuchJob(Arc::clone(name));
             self.expected.asked = Some(Asked::Plain(Err(no_such_job)));
             return;
         }
         self.expected.asked = Some(Asked::Plain(Ok(None)));
+        let lines = &mut self.lines.by_name;
         match command {
             Command::Trigger { job, dry_run } => {
                 self.expected.asked = Some(Asked::Trigger(Arc::clone(job), *dry_run));
@@ -76,7 +90,7 @@ impl Ledger {
                 self.lines.put(job, line, now);
             }
             Command::Remove(name) => {
-                lines.remove(name);
+                assert!(lines.remove(name).is_some() != self.lines.aside.remove(name).is_some());
                 self.expected.forgets.insert(Arc::clone(name));
             }
         }
@@ -120,8 +134,8 @@ impl Ledger {
         }
     }
 
-    fn count(&mut self, answer: &'static str) {
-        *self.answers.entry(answer).or_default() += 1;
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
     /// A run has begun and does not start yet.
@@ -171,32 +185,53 @@ impl Ledger {
 
     /// What has to hold for an action by its place among the others.
     pub fn follows(&mut self, action: &Action) {
-        let retires = matches!(action, Action::Retire(_));
-        assert!(retires || self.expected.retiring.is_none(), "forgotten only: {action:?}");
         let may_follow = match action {
-            Action::Start(_) | Action::Waits(_) | Action::Forget(_) | Action::Retire(_) => true,
+            Action::Start(_) | Action::Waits(_) | Action::Retire(_) => true,
             Action::Record(_) | Action::WillRetry { .. } | Action::Remember { .. } => false,
-            Action::Reloaded(_) | Action::Answer(_) => false,
+            Action::Reloaded(_) | Action::Answer(_) | Action::Forget(_) => false,
         };
         assert!(may_follow || !self.expected.answered, "the answer has been given: {action:?}");
     }
 
-    /// What was remembered of a job may go: it has left the schedule, or is about to.
+    /// What was remembered of a job may go: it has left the schedule in this turn.
     pub fn forgotten(&mut self, name: &Arc<str>) {
-        if !self.expected.forgets.remove(name) {
-            self.expected.retiring = Some(Arc::clone(name));
-        }
+        assert!(self.expected.forgets.remove(name), "{name} is there, or was forgotten before");
     }
 
-    /// A job that was added is over: it has no slot left and no run.
+    /// A job that was added is over, and nobody has to look at it: its definition goes, too.
     pub fn retired(&mut self, name: &Arc<str>) {
-        assert_eq!(self.expected.retiring.take().as_ref(), Some(name), "forgotten just before");
         let line = self.lines.by_name.remove(name);
         let Some(line) = line else { panic!("{name} is not there") };
         assert_eq!(line.job.origin, Origin::RunTime);
-        assert_eq!(line.job.trigger.next_after(line.done), None, "{name} has slots left");
+        assert_eq!(line.next(), None, "{name} has slots left");
         assert_eq!(self.active(name), 0, "{name} has runs left");
-        self.count("retired");
+        let Some(why) = line.over else { panic!("its last slot was never dealt with: {line:?}") };
+        self.count(why);
+    }
+
+    /// A run has done its part: nobody has to look at what was added, if this was its run as it is defined now. One that
+    /// was to be tried again always is.
+    pub(super) fn note_run(&mut self, of: &Run, end: &SlotEnd) {
+        let Some(line) = self.lines.by_name.get_mut(&of.order.job.name) else { return };
+        let is_own = line.generation == of.generation || matches!(of.phase, Phase::BackingOff(_));
+        if is_own && line.job.origin == Origin::RunTime {
+            line.over = Some(match (end, of.order.cause) {
+                (SlotEnd::Expired { .. }, _) => "expired",
+                (_, Cause::Trigger { .. }) => "ran by hand",
+                (_, Cause::Slot) => "ran",
+            });
+        }
+    }
+
+    /// A date that was added and did not run because the daemon ends is due again at its next start (S15).
+    pub(super) fn hold_back(&mut self, record: &Record) {
+        let line = self.lines.by_name.get_mut(&record.job.name);
+        let Some(line) = line.filter(|line| line.job.origin == Origin::RunTime) else { return };
+        if line.job.trigger == Trigger::Date(record.slot) && record.cause == Cause::Slot {
+            line.done = line.done.min(record.slot - TimeDelta::milliseconds(1));
+            line.held = true;
+            self.count("held back");
+        }
     }
 
     /// All that the turn had to bring has come.
@@ -204,7 +239,7 @@ impl Ledger {
         let turn = std::mem::take(&mut self.expected);
         assert!(turn.asked.is_none(), "never answered: {turn:?}");
         assert!(turn.passes.is_empty(), "nothing tells of these slots (S13): {turn:?}");
-        assert!(turn.forgets.is_empty() && turn.retiring.is_none(), "not forgotten: {turn:?}");
+        assert!(turn.forgets.is_empty(), "not forgotten: {turn:?}");
         if let Some((name, by, age)) = turn.in_the_way {
             let oldest = self.begun.iter().find(|(_, (job, _))| *job == name);
             let Some((oldest, (_, begun))) = oldest else { panic!("{name} has no active run") };
@@ -218,7 +253,8 @@ impl Ledger {
         }
         for line in self.lines.by_name.values() {
             let is_over = line.job.origin == Origin::RunTime
-                && line.job.trigger.next_after(line.done).is_none()
+                && line.over.is_some()
+                && line.next().is_none()
                 && self.active(&line.job.name) == 0;
             assert!(!is_over, "it has to be retired: {line:?}");
         }
@@ -235,16 +271,16 @@ impl Ledger {
 
     /// What a restart would go on from.
     fn check_memory(&self, memory: &Memory) {
-        let known = memory.jobs.iter().map(|(name, known)| (name, known.done, known.paused));
-        let lines = self.lines.by_name.iter();
-        let lines = lines.map(|(name, line)| (name, line.done, line.pause.map(|p| p.since)));
-        assert!(
-            known.clone().eq(lines.clone()),
-            "{:?}",
-            (known.collect::<Vec<_>>(), lines.collect::<Vec<_>>())
-        );
-        for (name, line) in &self.lines.by_name {
-            assert_eq!(*memory.jobs[name].trigger, line.job.trigger.identity());
-        }
+        let known = memory
+            .jobs
+            .iter()
+            .map(|(name, known)| (name, (known.done, known.paused, known.trigger.to_string())));
+        let lines = self.lines.by_name.iter().chain(&self.lines.aside);
+        let lines = lines.map(|(name, line)| {
+            let paused = line.pause.map(|pause| pause.since);
+            (name, (line.done, paused, line.job.trigger.identity()))
+        });
+        let (known, lines): (BTreeMap<_, _>, BTreeMap<_, _>) = (known.collect(), lines.collect());
+        assert_eq!(known, lines, "what is remembered, and what should be");
     }
 }

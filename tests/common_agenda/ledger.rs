@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use recountd::agenda::{Agenda, Cause, Ended, Order, Record, RunId, SlotEnd};
-use recountd::config::Job;
+use recountd::config::{Job, Origin};
 use recountd::report::Outcome;
 
 use super::asks::Turn;
 use super::batch::{Batch, CATCH_UP, State, is_in_grace};
-use super::lines::{CORRECTION, Lines, Pause};
+use super::lines::{CORRECTION, Lines};
 
 /// A run whose first attempt was given to the pool.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Run {
     slots: (usize, usize),
     started: DateTime<Utc>,
     pub(super) order: Order,
-    generation: u64,
+    pub(super) generation: u64,
     /// How the latest attempt that ran ended, and which it was.
     ran: Option<(Outcome, u32)>,
     pub(super) phase: Phase,
@@ -60,7 +60,7 @@ pub struct Ledger {
     pub slots: usize,
     pub started: usize,
     pub records: BTreeMap<&'static str, usize>,
-    pub answers: BTreeMap<&'static str, usize>,
+    pub happened: BTreeMap<&'static str, usize>,
 }
 
 impl Ledger {
@@ -70,24 +70,19 @@ impl Ledger {
     }
 
     /// The agenda began anew from its memory; the runs that were in flight are lost.
-    pub fn restart(&mut self, jobs: &[Arc<Job>], now: DateTime<Utc>) {
+    pub fn restart(&mut self, jobs: &[Arc<Job>], added: &BTreeSet<Arc<str>>, now: DateTime<Utc>) {
         self.batches.clear();
         self.runs.clear();
         self.begun.clear();
         self.stopping = false;
         self.last_number = self.last_run();
-        self.lines.correct(now, |line| line.done > now + CORRECTION);
-        // A pause outlives the daemon, its record does not.
-        for pause in self.lines.by_name.values_mut().filter_map(|line| line.pause.as_mut()) {
-            *pause = Pause::new(pause.since);
-        }
-        self.expected.forgets.extend(self.lines.swap(jobs, now));
+        self.expected.forgets.extend(self.lines.restart(jobs, added, now));
     }
 
     /// A reload swaps the jobs in (S14).
     pub fn reload(&mut self, jobs: &[Arc<Job>], now: DateTime<Utc>) {
         self.expected.reloads = true;
-        self.expected.forgets.extend(self.lines.swap(jobs, now));
+        self.expected.forgets.extend(self.lines.reload(jobs, now));
     }
 
     /// The wall clock stepped by `by` and shows `now` (S12).
@@ -115,13 +110,20 @@ impl Ledger {
         let before = self.last_number;
         for line in self.lines.by_name.values_mut() {
             let mut slots = Vec::new();
-            while let Some(slot) = line.job.trigger.next_after(line.done).filter(|s| *s <= now) {
+            while let Some(slot) = line.next().filter(|slot| *slot <= now) {
                 assert!(slot > line.done, "next is strictly after (S4)");
                 slots.push((slot, State::Open));
                 line.done = slot;
             }
             self.slots += slots.len();
             let Some((latest, _)) = slots.last() else { continue };
+            // What ran before a slot does not stand in for it.
+            let is_missed = line.pause.is_none() && !is_in_grace(&line.job, now - *latest);
+            line.over = (is_missed && line.job.origin == Origin::RunTime).then_some("missed");
+            if std::mem::take(&mut line.held) {
+                let how = if is_missed { "again: missed" } else { "again: in grace" };
+                *self.happened.entry(how).or_default() += 1;
+            }
             if let Some(pause) = &mut line.pause {
                 pause.passed += slots.len();
                 pause.latest = Some(*latest);
@@ -298,6 +300,9 @@ impl Ledger {
             (SlotEnd::Expired { .. } | SlotEnd::Shutdown, None) => {}
             (_, ran) => panic!("its last attempt that ran was {ran:?}, but {record:?}"),
         }
+        if matches!(end, SlotEnd::Ran { .. } | SlotEnd::Expired { .. }) {
+            self.note_run(&of, end);
+        }
         self.close(of.batch, of.slots);
     }
 
@@ -344,7 +349,10 @@ impl Ledger {
             }
             SlotEnd::Reload => assert!(self.is_gone(&job.name, false), "{record:?}"),
             SlotEnd::Removed => assert!(self.is_gone(&job.name, true), "{record:?}"),
-            _ => assert!(self.stopping, "{record:?}"),
+            _ => {
+                assert!(self.stopping, "{record:?}");
+                self.hold_back(record);
+            }
         }
         self.close(number, (first, last));
     }

@@ -35,8 +35,15 @@ pub enum Deed {
     /// SIGHUP with an edited jobs.toml, while the loop is so late that slots are due.
     Reload(TimeDelta, Vec<Edit>),
     /// It ends, by kill -9 or after all runs have ended, and starts again some time later with the clock set.
-    /// Meanwhile, somebody still asks for things.
-    Restart { killed: bool, asks: Vec<Ask>, down: TimeDelta, step: TimeDelta, edits: Vec<Edit> },
+    /// Meanwhile, somebody still asks for things. `on_time`: it ends just when the next slot is due.
+    Restart {
+        killed: bool,
+        on_time: bool,
+        asks: Vec<Ask>,
+        down: TimeDelta,
+        step: TimeDelta,
+        edits: Vec<Edit>,
+    },
     /// Somebody asks for something, while the loop is so late that slots may be due.
     Ask(TimeDelta, Ask),
 }
@@ -47,8 +54,10 @@ pub enum Ask {
     Pause(usize),
     Resume(usize),
     Trigger(usize, bool),
-    /// One of [`ADDED`], new or with another definition; `None`: the one that it has.
+    /// One of [`ADDED`], new or with another definition; `None`: the one that it has. It is valid from then on.
     Put(usize, Option<(Trigger, Limits)>),
+    /// One of [`ADDED`], for one time only, so long after now.
+    Once(usize, TimeDelta, Limits),
     /// One of those that were added.
     Remove(usize),
 }
@@ -61,6 +70,7 @@ impl fmt::Debug for Ask {
             Self::Trigger(i, dry) => write!(f, "trigger #{i}, dry: {dry}"),
             Self::Put(i, Some((t, l))) => write!(f, "put {} {} {l:?}", ADDED[*i], t.identity()),
             Self::Put(i, None) => write!(f, "put {} as it is", ADDED[*i]),
+            Self::Once(i, after, l) => write!(f, "put {} once, after {after} {l:?}", ADDED[*i]),
             Self::Remove(i) => write!(f, "take out the added #{i}"),
         }
     }
@@ -72,6 +82,8 @@ pub enum Edit {
     Remove(usize),
     Limits(usize, Limits),
     Define(usize, Trigger, Limits),
+    /// One of [`ADDED`] is not valid beside jobs.toml from now on, or is again.
+    Turn(usize),
 }
 
 impl fmt::Debug for Edit {
@@ -79,6 +91,7 @@ impl fmt::Debug for Edit {
         match self {
             Self::Remove(i) => write!(f, "remove {}", NAMES[*i]),
             Self::Limits(i, limits) => write!(f, "{} {limits:?}", NAMES[*i]),
+            Self::Turn(i) => write!(f, "{} becomes invalid, or valid again", ADDED[*i]),
             Self::Define(i, t, limits) => write!(f, "{} {} {limits:?}", NAMES[*i], t.identity()),
         }
     }
@@ -148,8 +161,9 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
         2 => which.clone().prop_map(Edit::Remove),
         2 => (which.clone(), limits()).prop_map(|(i, limits)| Edit::Limits(i, limits)),
         2 => (which, triggers(), limits()).prop_map(|(i, t, limits)| Edit::Define(i, t, limits)),
+        8 => (0..ADDED.len()).prop_map(Edit::Turn),
     ];
-    prop::collection::vec(edit, 0..3)
+    prop::collection::vec(edit, 0..4)
 }
 
 fn steps() -> impl Strategy<Value = TimeDelta> {
@@ -164,31 +178,41 @@ fn steps() -> impl Strategy<Value = TimeDelta> {
 
 fn asks() -> impl Strategy<Value = Ask> {
     let which = 0..2 * NAMES.len();
-    // What is added is due once more often than not, and soon, so that it comes to its end.
-    let soon = length(1..20_000_000).prop_map(|after| Trigger::Date(at(BEGIN) + after));
-    let definition = prop::option::weighted(0.8, (prop_oneof![soon, triggers()], limits()));
+    let definition = prop::option::weighted(0.5, (triggers(), limits()));
+    let once = (0..ADDED.len(), length(1..1_200_000), limits());
     prop_oneof![
-        4 => which.clone().prop_map(Ask::Pause),
+        6 => which.clone().prop_map(Ask::Pause),
         3 => which.clone().prop_map(Ask::Resume),
-        4 => (which.clone(), any::<bool>()).prop_map(|(i, dry)| Ask::Trigger(i, dry)),
-        6 => (0..ADDED.len(), definition).prop_map(|(i, to)| Ask::Put(i, to)),
-        5 => which.prop_map(Ask::Remove),
+        10 => (which.clone(), any::<bool>()).prop_map(|(i, dry)| Ask::Trigger(i, dry)),
+        4 => (0..ADDED.len(), definition).prop_map(|(i, to)| Ask::Put(i, to)),
+        8 => once.prop_map(|(i, after, limits)| Ask::Once(i, after, limits)),
+        3 => which.prop_map(Ask::Remove),
     ]
 }
 
-fn deeds() -> impl Strategy<Value = Deed> {
+/// The loop waits for at most `most` ms, and sleeps for half as long; reloads and ends come `often`.
+fn deeds(most: u32, often: u32) -> impl Strategy<Value = Deed> {
     let step = prop_oneof![3 => Just(TimeDelta::zero()), 1 => steps()];
+    let asks_then = prop::collection::vec(asks(), 0..3);
+    let restart = (any::<bool>(), any::<bool>(), asks_then, length(1..86_400_000), step, edits())
+        .prop_map(|(killed, on_time, asks, down, step, edits)| Deed::Restart {
+            killed,
+            on_time,
+            asks,
+            down,
+            step,
+            edits,
+        });
     prop_oneof![
-        10 => length(1..7_200_000).prop_map(Deed::Wait),
-        5 => length(1..3_600_000).prop_map(Deed::Sleep),
-        1 => length(3_600_000..172_800_000).prop_map(Deed::Sleep),
+        10 => length(1..most).prop_map(Deed::Wait),
+        5 => length(1..most / 2).prop_map(Deed::Sleep),
+        1 => length(3_600_000..100_000_000).prop_map(Deed::Sleep),
         2 => steps().prop_map(Deed::Step),
         1 => (-900_i64..900).prop_map(|ms| Deed::Creep(TimeDelta::milliseconds(ms))),
         1 => (0_i64..2).prop_map(|ms| Deed::Brink(TimeDelta::milliseconds(ms))),
-        4 => (length(1..300_000), edits()).prop_map(|(late, edits)| Deed::Reload(late, edits)),
-        2 => (any::<bool>(), prop::collection::vec(asks(), 0..3), length(1..86_400_000), step, edits())
-            .prop_map(|(killed, asks, down, step, edits)| Deed::Restart { killed, asks, down, step, edits }),
-        15 => (length(1..300_000), asks()).prop_map(|(late, ask)| Deed::Ask(late, ask)),
+        2 + often => (length(1..300_000), edits()).prop_map(|(late, edits)| Deed::Reload(late, edits)),
+        often => restart,
+        18 => (length(1..300_000), asks()).prop_map(|(late, ask)| Deed::Ask(late, ask)),
     ]
 }
 
@@ -202,11 +226,14 @@ pub fn stories() -> impl Strategy<Value = Story> {
     ];
     let attempt = (length(1..1_800_000), ended);
     let define = |i| (triggers(), limits()).prop_map(move |(t, l)| Edit::Define(i, t, l));
-    (
-        (define(0), define(1), define(2)).prop_map(|(a, b, c)| vec![a, b, c]),
-        prop::collection::vec(deeds(), 1..50),
-        1..5_usize,
-        prop::collection::vec(attempt, 1..8),
-    )
-        .prop_map(|(jobs, deeds, places, attempts)| Story { jobs, deeds, places, attempts })
+    // In the second kind nearly all that happens is about jobs that were added.
+    let jobs_and_deeds = prop_oneof![
+        (
+            (define(0), define(1), define(2)).prop_map(|(a, b, c)| vec![a, b, c]),
+            prop::collection::vec(deeds(7_200_000, 2), 1..50),
+        ),
+        (Just(Vec::new()), prop::collection::vec(deeds(1_200_000, 6), 1..100),),
+    ];
+    (jobs_and_deeds, 1..5_usize, prop::collection::vec(attempt, 1..8))
+        .prop_map(|((jobs, deeds), places, attempts)| Story { jobs, deeds, places, attempts })
 }

@@ -283,3 +283,62 @@ fn s15_while_stopping_nothing_new_is_begun_but_a_pause_is_remembered() {
     world.ask(Command::Pause(name("a"))).unwrap();
     assert_eq!(world.memory.jobs["a"].paused, Some(world.now));
 }
+
+#[test]
+fn an_added_date_that_ran_by_hand_before_its_slot_is_due_again_all_the_same_when_the_end_cuts_it_off()
+ {
+    let jittery = |seconds: i64| {
+        let mut job = Job::clone(&once_after(seconds));
+        job.limits.jitter = Duration::from_secs(3600);
+        job.limits.max_instances = 2;
+        Arc::new(job)
+    };
+    for ends_before in [true, false] {
+        let mut world = World::new(vec![]);
+        world.ask(Command::Put(jittery(60))).unwrap();
+        let dry = Command::Trigger { job: name("order-42"), dry_run: true };
+        world.ask(dry).unwrap();
+        if ends_before {
+            world.finish(clean());
+        }
+        world.pass("1m");
+        world.feed(Event::Stopping);
+        if !ends_before {
+            world.finish(clean());
+        }
+        assert_eq!((world.started.len(), world.records.len()), (1, 2), "only the dry run");
+        assert!(world.retired.is_empty(), "a dry run is not the run of its slot");
+        world.agenda = Agenda::new(vec![jittery(60)], &world.memory, 10, world.now, 7);
+        world.pass("2h");
+        assert_eq!(world.started.last().unwrap().slot, midnight() + TimeDelta::seconds(60));
+    }
+}
+
+#[test]
+fn what_ran_before_the_last_slot_of_an_added_date_does_not_stand_in_for_it() {
+    let mut world = World::new(vec![]);
+    world.ask(Command::Put(once_after(60))).unwrap();
+    world.trigger("order-42").unwrap();
+    world.finish(clean());
+    world.pass("1m");
+    assert_eq!(world.started.len(), 2);
+    world.feed(Event::Stopping);
+    world.finish(Ended::NotStarted);
+    assert_eq!(world.records[1].end, SlotEnd::Shutdown);
+    assert!(world.retired.is_empty(), "its only slot did not run");
+}
+
+#[test]
+fn the_run_of_a_slot_from_before_a_reschedule_does_not_bring_back_a_slot_that_was_skipped() {
+    let mut first = Job::clone(&once_after(60));
+    first.limits.jitter = Duration::from_secs(3600);
+    let mut world = World::new(vec![]);
+    world.ask(Command::Put(Arc::new(first))).unwrap();
+    world.pass("1m");
+    world.ask(Command::Put(once_after(61))).unwrap();
+    world.sleep("1s");
+    assert!(matches!(world.records[0].end, SlotEnd::Skipped { .. }));
+    world.feed(Event::Stopping);
+    assert_eq!((world.records.len(), &world.records[1].end), (2, &SlotEnd::Shutdown));
+    assert_eq!(world.memory.jobs["order-42"].done, midnight() + TimeDelta::seconds(61));
+}
