@@ -144,9 +144,8 @@ fn start(path: PathBuf, work: impl FnOnce(&Path) -> Arc<pool::Work>) -> Result<(
     });
     let admin = control::open(&path, &config, Api::new(shown, hotline))?;
     let pool = start_pool(workers, &work(&file), sender)?;
-    let added = jobs::recall(&file);
+    let added = jobs::recall(&file, &mut memory);
     let (jobs, broken) = jobs::all(&config, &added);
-    memory.added = added.keys().cloned().collect();
     let agenda = Agenda::new(jobs, &memory, pool::places(workers), now, fastrand::u64(..));
     let clocks = (now, clock::monotonic());
     let mut daemon = Daemon {

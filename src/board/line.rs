@@ -87,7 +87,7 @@ impl Line {
     /// What the state knows of earlier runs; what has happened since is newer.
     pub fn recall(&mut self, last: Last) {
         self.is_recalled = true;
-        self.last = self.last.take().or(last.ended);
+        self.last = self.last.take().or(last.ended.map(Row::brief));
         self.clean = self.clean.or(last.clean);
     }
 
@@ -179,7 +179,7 @@ impl Line {
         if let SlotEnd::Ran { outcome: Outcome::Clean | Outcome::Repaired, .. } = record.end {
             self.clean = row.finished.or(self.clean);
         }
-        self.last = Some(row);
+        self.last = Some(row.brief());
     }
 
     /// Whether a slot that has not been dealt with is late by more than the job's period. A date has

@@ -81,10 +81,17 @@ impl Daemon {
             }
             return Ok(self.done(None));
         }
-        let answer = self.command(Command::Put(Arc::new(job)))?;
-        log::info!("{name}: {} at run time", if new { "added" } else { "rescheduled" });
-        self.added.insert(name, added);
-        Ok(answer)
+        // Before the command: a slot that was due may retire the job in the same turn.
+        let before = self.added.insert(Arc::clone(&name), added);
+        let answer = self.command(Command::Put(Arc::new(job)));
+        if answer.is_ok() {
+            log::info!("{name}: {} at run time", if new { "added" } else { "rescheduled" });
+        } else if let Some(before) = before {
+            self.added.insert(name, before);
+        } else {
+            self.added.remove(&name);
+        }
+        answer
     }
 
     /// A date that is past for longer than its grace would only be recorded as missed.

@@ -6,20 +6,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Daemon;
-use crate::agenda::Event;
+use crate::agenda::{Event, Memory};
 use crate::board::News;
 use crate::config::{Config, Fault, Job};
 use crate::load;
 use crate::notify::{self, Notice};
 use crate::state::{Added, Place};
 
-/// The jobs that were added at run time before this start.
-pub fn recall(state: &Path) -> BTreeMap<Arc<str>, Added> {
-    let all = Place::of(state).all().unwrap_or_else(|error| {
-        log::error!("the jobs that were added at run time cannot be read: {error}");
-        Vec::new()
-    });
-    all.into_iter().map(|added| (Arc::from(&*added.name), added)).collect()
+/// The jobs that were added at run time before this start; their names go into the memory.
+pub fn recall(state: &Path, memory: &mut Memory) -> BTreeMap<Arc<str>, Added> {
+    match Place::of(state).all() {
+        Ok(all) => {
+            memory.added = all.iter().map(|added| Arc::from(&*added.name)).collect();
+            all.into_iter().map(|added| (Arc::from(&*added.name), added)).collect()
+        }
+        Err(error) => {
+            log::error!("the jobs that were added at run time cannot be read: {error}");
+            // Any job that is not in jobs.toml may be one of them; its pause must not be forgotten.
+            memory.added = memory.jobs.keys().cloned().collect();
+            BTreeMap::new()
+        }
+    }
 }
 
 /// All the jobs, and those of the added ones that are not valid beside this jobs.toml, with the reason.

@@ -66,6 +66,18 @@ impl Row {
         }
     }
 
+    /// The row without the samples of its report: where many jobs are shown they are most of it.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        let brief = |json: String| {
+            let mut report: serde_json::Value = serde_json::from_str(&json).ok()?;
+            *report.get_mut("samples")? = serde_json::Value::Array(Vec::new());
+            Some(report.to_string())
+        };
+        self.report = self.report.and_then(brief);
+        self
+    }
+
     /// What the state will hold of a run that ended `at`.
     #[must_use]
     pub fn of(record: &Record, at: DateTime<Utc>) -> Self {
