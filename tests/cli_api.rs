@@ -26,7 +26,7 @@ fn start(recountd: &Recountd) -> Daemon {
 }
 
 fn hourly() -> World {
-    World::new(50, 200, "interval = \"1h\"\nretries = 0")
+    World::new(50, 2_000, "interval = \"1h\"\nretries = 0")
 }
 
 fn job(world: &World, name: &str) -> Value {

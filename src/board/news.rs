@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::Receiver;
@@ -13,6 +15,8 @@ use crate::agenda::{Order, Record, RunId};
 use crate::config::Job;
 use crate::state::Added;
 
+/// How long the board lets news gather before it takes them in.
+const GATHER: Duration = Duration::from_millis(10);
 /// News that may wait before they are thinned out for the first time.
 const MOST: usize = 50_000;
 
@@ -141,6 +145,14 @@ impl Queue {
                 return None;
             }
             inner = self.more.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            if inner.news.is_empty() {
+                continue;
+            }
+            // Slots that are due together bring many news. Their runs come first: the board looks when
+            // the loop has handed them out, and does not take their time on the processors.
+            drop(inner);
+            thread::sleep(GATHER);
+            inner = self.lock();
         }
         let most = most.min(inner.news.len());
         let taken: Vec<(u64, News)> = inner.news.drain(..most).collect();
