@@ -10,15 +10,7 @@ use thiserror::Error;
 
 use super::socket::Socket;
 use super::unix::{self, Identity};
-
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A Unix socket, readable and writable for its owner and group. At most 107 bytes.
-    Unix(PathBuf),
-    /// A TCP port; 0 takes any that is free.
-    Tcp(SocketAddr),
-}
+pub use crate::config::Address;
 
 /// Why nobody listens there.
 #[derive(Debug, Error)]

@@ -81,13 +81,6 @@ fn read(config: &Config, added: &Added) -> Result<Arc<Job>, CliError> {
     let name = &added.name;
     config.added(name, &added.definition).map(Arc::new).map_err(|faults| CliError::BrokenJob {
         name: name.clone(),
-        reason: faults.iter().map(in_words).collect::<Vec<_>>().join(". "),
+        reason: faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(". "),
     })
-}
-
-fn in_words(fault: &Fault) -> String {
-    match &fault.help {
-        Some(help) => format!("{}; {help}", fault.detail),
-        None => fault.detail.clone(),
-    }
 }

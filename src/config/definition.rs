@@ -1,6 +1,6 @@
 //! A job as JSON: what the API takes and gives, with the same keys as a `[jobs.NAME]` table.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -46,6 +46,15 @@ fn in_short(text: String) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
         None => text,
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.help {
+            Some(help) => write!(f, "{}; {help}", self.detail),
+            None => f.write_str(&self.detail),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub enum ControlError {
 /// A place that the file names cannot be had.
 pub fn open(path: &Path, config: &Config, api: Api) -> Result<Option<Admin>, ControlError> {
     let listeners = match &config.admin.listen {
-        Some(places) => bind(places)?,
+        Some(places) => places.iter().map(Listener::bind).collect::<Result<_, _>>()?,
         None => match Listener::bind(&Address::Unix(load::socket(path, None))) {
             Ok(listener) => vec![listener],
             Err(error) => {
@@ -62,14 +62,4 @@ fn token_of(
 ) -> Result<Option<Token>, ControlError> {
     let made = token.map(|token| Token::new(token.reveal())).transpose();
     made.map_err(|error| ControlError::Token(key, error))
-}
-
-fn bind(places: &[config::Address]) -> Result<Vec<Listener>, ListenError> {
-    let bind = |place: &config::Address| {
-        Listener::bind(&match place {
-            config::Address::Unix(path) => Address::Unix(path.clone()),
-            config::Address::Tcp(address) => Address::Tcp(*address),
-        })
-    };
-    places.iter().map(bind).collect()
 }

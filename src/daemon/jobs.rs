@@ -56,11 +56,7 @@ pub fn all(
 }
 
 fn in_words(faults: &[Fault]) -> String {
-    let word = |fault: &Fault| match &fault.help {
-        Some(help) => format!("{}; {help}", fault.detail),
-        None => fault.detail.clone(),
-    };
-    faults.iter().map(word).collect::<Vec<_>>().join(". ")
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(". ")
 }
 
 impl Daemon {
